@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The daemon's settings: one TOML file, every key optional, unknown keys refused.
+
+Paths derive from `root` (survives a reboot) and `run` (does not), so that several daemons can live on one
+machine, as the tests do.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+from hypercell.base.errors import InvalidArgument
+
+DEFAULT_FILE = Path("/etc/hypercell/hypercell.toml")
+T = TypeVar("T")
+_SOURCE_TREE = Path(__file__).resolve().parents[3]
+
+
+def _default_guest_dir() -> Path:
+    in_tree = _SOURCE_TREE / "build" / "guest"
+    return in_tree if (_SOURCE_TREE / "guest").is_dir() else Path("/usr/lib/hypercell/guest")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """How to speak to one registry host (`host[:port]` as it stands in image names)."""
+
+    host: str
+    plain_http: bool = False
+    mirrors: tuple[str, ...] = ()
+    """Tried in order before the host itself; each is `[http://]host[:port]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    root: Path = Path("/var/lib/hypercell")
+    """State that survives a reboot: database, images, containers' disks and logs."""
+    run: Path = Path("/run/hypercell")
+    """Sockets and VM records; empty after a reboot."""
+    group: str = "root"
+    """The group that may use the socket (mode 0660)."""
+    guest_dir: Path = field(default_factory=_default_guest_dir)
+    """Agent, kernels and initramfs, as `make guest` lays them out."""
+    kernel: str = "auto"
+    """`auto` (own if built, else distribution), `own`, `distribution`, or a directory with `vmlinux` and `initrd`."""
+    driver: str = "qemu"
+    """The hypervisor driver: `qemu`, or `fake` (tests only)."""
+    accelerator: str = "auto"
+    """`auto` (probed), `kvm` or `tcg`."""
+    qemu: str = "qemu-system-x86_64"
+    uid_base: int = 2_000_000
+    """Hypervisors run as uid_base, uid_base + 1, …; one VM, one uid."""
+    uid_count: int = 65_536
+    subnet: str = "172.16.0.0/16"
+    bridge: str = "hypercell0"
+    dns: tuple[str, ...] = ()
+    """Upstream name servers; empty: those of the machine's /etc/resolv.conf."""
+    registries: tuple[Registry, ...] = ()
+    boot_timeout: float = 60.0
+    """Seconds from spawning a hypervisor to the agent's greeting."""
+    rootfs_size: int = 10 * 1024**3
+    """Bytes a container may write into its root file system."""
+    log_size: int = 50 * 1024**2
+    """Bytes of log kept per container."""
+    reserve_bytes: int = 256 * 1024**2
+    """Free bytes that must remain on `root`; below it, new containers and pulls are refused."""
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "hypercell.sock"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "hypercell.db"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "images"
+
+    @property
+    def containers(self) -> Path:
+        return self.root / "containers"
+
+    @property
+    def vms(self) -> Path:
+        return self.run / "vms"
+
+    def registry(self, host: str) -> Registry:
+        return next((entry for entry in self.registries if entry.host == host), Registry(host))
+
+
+def load(path: Path | None = None) -> Config:
+    """Settings from *path*, `$HYPERCELL_CONFIG` or /etc/hypercell/hypercell.toml (the last may be missing).
+
+    Raises `InvalidArgument` for a file that is missing or wrong, naming the key.
+    """
+    chosen = path or (Path(os.environ["HYPERCELL_CONFIG"]) if "HYPERCELL_CONFIG" in os.environ else None)
+    if chosen is None and not DEFAULT_FILE.exists():
+        return Config()
+    file = chosen or DEFAULT_FILE
+    try:
+        values = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise InvalidArgument(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"{file} is not TOML: {error}") from error
+    return from_mapping(values, str(file))
+
+
+def from_mapping(values: dict[str, object], source: str) -> Config:
+    known = {item.name: item for item in fields(Config)}
+    chosen: dict[str, object] = {}
+    defaults = Config()
+    for key, value in values.items():
+        if key not in known:
+            raise InvalidArgument(f"{source}: unknown setting {key!r}", f"known are {', '.join(known)}")
+        chosen[key] = _convert(key, value, getattr(defaults, key), source)
+    return replace(defaults, **chosen)  # type: ignore[arg-type]
+
+
+def _convert(key: str, value: object, default: object, source: str) -> object:
+    if key == "registries":
+        return tuple(_registry(entry, source) for entry in _expect(key, value, list, source))
+    if isinstance(default, Path):
+        return Path(_expect(key, value, str, source))
+    if isinstance(default, tuple):
+        return tuple(_expect(key, entry, str, source) for entry in _expect(key, value, list, source))
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    return _expect(key, value, type(default), source)
+
+
+def _registry(entry: object, source: str) -> Registry:
+    table = dict(_expect("registries", entry, dict, source))
+    host = _expect("registries.host", table.pop("host", None), str, source)
+    plain = _expect("registries.plain_http", table.pop("plain_http", False), bool, source)
+    mirrors = _expect("registries.mirrors", table.pop("mirrors", []), list, source)
+    if table:
+        raise InvalidArgument(f"{source}: unknown setting registries.{next(iter(table))}")
+    return Registry(host, plain, tuple(_expect("registries.mirrors", m, str, source) for m in mirrors))
+
+
+def _expect(key: str, value: object, kind: type[T], source: str) -> T:
+    if type(value) is not kind:
+        raise InvalidArgument(f"{source}: {key} must be a {kind.__name__}, not {value!r}")
+    return value

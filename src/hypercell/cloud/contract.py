@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the doors ask of the cloud: requests in one normalised form, views out, and the service between.
+
+A door parses its own dialect into these types and nothing else; authorisation, defaults and validation look only at
+them, so no spelling of a request can slip past a rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Any, Protocol
+
+from hypercell.node.network import Port, PublishedPort
+
+OPERATOR_TENANT = "default"
+
+
+class Output(IntEnum):
+    STDOUT = 1
+    STDERR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    name: str = "no"
+    """`no`, `always`, `on-failure`, `unless-stopped`."""
+    maximum_retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRequest:
+    image: str
+    """As the user wrote it: a reference, an id or a prefix of one."""
+    name: str = ""
+    """Empty: one is made up."""
+    command: tuple[str, ...] | None = None
+    """None: the image's."""
+    entrypoint: tuple[str, ...] | None = None
+    """None: the image's; empty: none at all (and then the image's command is dropped too, as docker does)."""
+    env: tuple[str, ...] = ()
+    """`NAME=value`, or `NAME` to remove the image's."""
+    working_dir: str = ""
+    user: str = ""
+    hostname: str = ""
+    domainname: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    stop_signal: str = ""
+    stop_timeout: int | None = None
+    """Seconds; None: 10. Negative: wait for ever."""
+    size: str = ""
+    """A size class; empty: the default, unless memory or cpus say otherwise."""
+    memory: int = 0
+    """Bytes; 0: the size's."""
+    nano_cpus: int = 0
+    """Billionths of a CPU; 0: the size's vCPUs."""
+    cpu_shares: int = 0
+    pids_limit: int = 0
+    """0 or negative: unlimited by the user."""
+    read_only: bool = False
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+    """Path -> mount options, as docker's `--tmpfs`."""
+    shm_size: int = 64 * 1024 * 1024
+    ulimits: tuple[Ulimit, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    privileged: bool = False
+    no_new_privileges: bool = False
+    seccomp: str = ""
+    """Empty: docker's default profile; `unconfined`; else a profile in docker's JSON."""
+    masked_paths: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+    group_add: tuple[str, ...] = ()
+    oom_score_adj: int = 0
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    init: bool = False
+    restart: RestartPolicy = RestartPolicy()
+    auto_remove: bool = False
+    network: str = "bridge"
+    """`bridge` or `none`."""
+    published: tuple[PublishedPort, ...] = ()
+    exposed: tuple[str, ...] = ()
+    """`80/tcp`."""
+    publish_all: bool = False
+    extra_hosts: tuple[str, ...] = ()
+    """`name:address`."""
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    door: Mapping[str, Any] = field(default_factory=dict)
+    """What a door wants back verbatim when it inspects (its own echo); nobody else reads it."""
+
+
+class Status(StrEnum):
+    """docker's words."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    status: Status
+    pid: int = 0
+    """The hypervisor's, on this machine; 0 when none runs."""
+    exit_code: int = 0
+    error: str = ""
+    """Why it did not start or ended abnormally; says which of the VM failures it was."""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    id: str
+    tenant: str
+    name: str
+    created_ns: int
+    request: ContainerRequest
+    """With defaults filled in."""
+    image_id: str
+    args: tuple[str, ...]
+    """The whole command line: entrypoint and command."""
+    env: tuple[str, ...]
+    working_dir: str
+    user: str
+    stop_signal: str
+    state: State
+    port: Port
+    exec_ids: tuple[str, ...] = ()
+    vm: Mapping[str, Any] = field(default_factory=dict)
+    """vcpus, memory, kernel, accelerator, start trace (name -> milliseconds) …"""
+    size_rw: int | None = None
+    size_root: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    stream: Output
+    time_ns: int
+    data: bytes
+    """A line with its newline, or a piece of one (16 KiB at most)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since_ns: int = 0
+    until_ns: int = 0
+    """0: no end."""
+    tail: int = -1
+    """Last N records; -1: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecRequest:
+    args: tuple[str, ...]
+    env: tuple[str, ...] = ()
+    working_dir: str = ""
+    user: str = ""
+    tty: bool = False
+    attach_stdin: bool = False
+    attach_stdout: bool = True
+    attach_stderr: bool = True
+    privileged: bool = False
+    console_size: tuple[int, int] | None = None
+    """Rows, columns."""
+    detach_keys: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecView:
+    id: str
+    container_id: str
+    request: ExecRequest
+    running: bool
+    exit_code: int | None
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """docker's event: `type` container, image, network, daemon; `action` create, start, die, oom …"""
+
+    type: str
+    action: str
+    actor: str
+    attributes: Mapping[str, str]
+    time_ns: int
+    tenant: str = OPERATOR_TENANT
+
+
+class Attachment(Protocol):
+    """A client at a process's streams. Slow readers hold up nobody but themselves: see `output`."""
+
+    tty: bool
+
+    def output(self) -> AsyncIterator[tuple[Output, bytes]]:
+        """What the process writes, until it ends or `detach`. A reader that falls more than 1 MiB behind blocks only
+        its own attachment of a detached container's output (which is still logged)."""
+
+    async def write(self, data: bytes) -> None:
+        """To its stdin; returns when there is room for more. Silently dropped when nobody reads any more."""
+
+    async def close_stdin(self) -> None: ...
+    async def resize(self, rows: int, columns: int) -> None: ...
+    async def detach(self) -> None: ...
+
+
+class Containers(Protocol):
+    """`ref` is an id, a unique prefix of one, or a name, looked up in the tenant only. Every method raises
+    `NotFound` (docker's words: `No such container: x`), `InvalidArgument` for an ambiguous prefix, `Conflict` for a wrong state."""
+
+    async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, list[str]]:
+        """(id, warnings). The image must be here: `NotFound("No such image: x")`."""
+
+    async def start(self, tenant: str, ref: str) -> None:
+        """`NotModified` when it runs. `ExecFailed`, `VmFailed`."""
+
+    async def stop(self, tenant: str, ref: str, timeout: int | None = None, signal: str = "") -> None: ...
+    async def restart(self, tenant: str, ref: str, timeout: int | None = None, signal: str = "") -> None: ...
+    async def kill(self, tenant: str, ref: str, signal: str = "KILL") -> None: ...
+    async def pause(self, tenant: str, ref: str) -> None: ...
+    async def unpause(self, tenant: str, ref: str) -> None: ...
+    async def rename(self, tenant: str, ref: str, name: str) -> None: ...
+    async def remove(self, tenant: str, ref: str, force: bool = False, volumes: bool = False) -> None: ...
+
+    async def wait(
+        self, tenant: str, ref: str, condition: str = "not-running", ready: Callable[[], None] | None = None
+    ) -> tuple[int, str]:
+        """(exit code, error). `condition`: `not-running`, `next-exit`, `removed`. `ready` is called once the container was found
+        and is being watched: nothing that happens afterwards can be missed."""
+
+    async def update(
+        self, tenant: str, ref: str, restart: RestartPolicy | None = None, nano_cpus: int = 0, memory: int = 0, pids_limit: int = 0
+    ) -> list[str]:
+        """Warnings. `Unsupported` for growth beyond the VM."""
+
+    async def list(self, tenant: str, all: bool = False, size: bool = False) -> list[ContainerView]:
+        """Newest first."""
+
+    async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView: ...
+    def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]: ...
+
+    async def attach(
+        self, tenant: str, ref: str, stdin: bool, stdout: bool, stderr: bool, stream: bool = True, logs: bool = False
+    ) -> Attachment:
+        """Also to a created container: output begins with its start."""
+
+    async def resize(self, tenant: str, ref: str, rows: int, columns: int) -> None: ...
+
+    async def top(self, tenant: str, ref: str) -> list[dict[str, Any]]:
+        """The agent's `container.processes` rows with `cpu_seconds` and `started_ns` added."""
+
+    async def stats(self, tenant: str, ref: str) -> dict[str, Any]:
+        """The agent's `container.stats`, with `host` (HostUsage as a dict) added. Empty for one that does not run."""
+
+    async def exec_create(self, tenant: str, ref: str, request: ExecRequest) -> str: ...
+    async def exec_start(self, tenant: str, exec_id: str, detach: bool, console_size: tuple[int, int] | None = None) -> Attachment | None: ...
+    async def exec_resize(self, tenant: str, exec_id: str, rows: int, columns: int) -> None: ...
+    async def exec_inspect(self, tenant: str, exec_id: str) -> ExecView: ...
+
+    async def archive_stat(self, tenant: str, ref: str, path: str) -> dict[str, Any]: ...
+    async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]: ...
+    async def archive_put(self, tenant: str, ref: str, path: str, body: AsyncIterator[bytes], no_overwrite_dir_non_dir: bool = False, copy_uid_gid: bool = False) -> None: ...
+
+    async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[list[str], int]:
+        """Remove the stopped ones that *keep* does not want: (ids, bytes freed)."""
+
+
+class Events(Protocol):
+    def publish(self, event: Event) -> None: ...
+
+    def subscribe(self, tenant: str, since_ns: int = 0, until_ns: int = 0) -> AsyncIterator[Event]:
+        """Past ones (the last 1000 are kept) from `since_ns`, then live ones, until `until_ns` (0: for ever)."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the house asks of images: types and the store's interface. `images.open_store` makes the real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The OCI image config (image-spec `config.md`), validated: types and sizes are what they should be."""
+
+    architecture: str
+    os: str
+    created: str
+    """RFC 3339, or empty."""
+    author: str = ""
+    env: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    user: str = ""
+    working_dir: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
+    variant: str = ""
+    shell: tuple[str, ...] | None = None
+    healthcheck: Mapping[str, Any] | None = None
+    history: tuple[Mapping[str, Any], ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    id: str
+    """`sha256:` + digest of the config blob."""
+    config: ImageConfig
+    diff_ids: tuple[str, ...]
+    chain_id: str
+    tags: tuple[str, ...]
+    """Familiar names with tag: `busybox:latest`, `localhost:5000/x:1`."""
+    digests: tuple[str, ...]
+    """`name@sha256:…` for what came from a registry."""
+    size: int
+    """Bytes of the unpacked content."""
+    created_ns: int
+    last_tagged_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RootImage:
+    path: Path
+    """The merged, read-only EROFS file of the chain; mode 0444."""
+    chain_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+    server_address: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of progress; a door renders it (docker: `{"status","id","progressDetail"}`)."""
+
+    status: str
+    """docker's words: `Pulling fs layer`, `Downloading`, `Verifying Checksum`, `Download complete`, `Extracting`, `Pull complete`, …"""
+    id: str = ""
+    current: int = 0
+    total: int = 0
+
+
+ProgressSink = Callable[[Progress], None]
+
+
+class Images(Protocol):
+    """References are familiar names (`busybox`), tags, digests, ids or unique id prefixes. Errors: `NotFound`
+    (`No such image: x`), `InvalidArgument` (bad reference, malformed image), `Conflict` (in use), `Unauthorized`, `Unavailable` (registry
+    does not answer), `NoSpace`. Images belong to a tenant; blobs and chains are shared underneath."""
+
+    async def pull(self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink) -> Image: ...
+
+    async def load(self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink) -> list[tuple[Image, str]]:
+        """docker archive, OCI archive (tar, or gzip/zstd of one): [(image, tag or '')]."""
+
+    async def import_root(self, tenant: str, archive: AsyncIterator[bytes], repository: str, tag: str, message: str, changes: list[str], platform: str = "") -> Image:
+        """A plain root tar becomes an image of one layer; `changes` are Dockerfile instructions (CMD, ENV, …)."""
+
+    def save(self, tenant: str, references: list[str]) -> AsyncIterator[bytes]:
+        """A tar that is both a docker archive (manifest.json) and an OCI layout."""
+
+    async def list(self, tenant: str) -> list[Image]: ...
+    async def get(self, tenant: str, reference: str) -> Image: ...
+    async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None: ...
+
+    async def remove(self, tenant: str, reference: str, force: bool = False, prune: bool = True) -> list[tuple[str, str]]:
+        """[("untagged", name), ("deleted", digest)…]. `Conflict` when a container uses it or several tags name it."""
+
+    async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[list[tuple[str, str]], int]: ...
+
+    async def root(self, image_id: str) -> RootImage:
+        """The merged root file of an image that is here; built on the spot if it was lost."""
+
+    async def disk_usage(self) -> int:
+        """Bytes on disk of blobs and chains."""
+
+    in_use: Callable[[str], list[str]]
+    """Set by the cloud: ids of containers (any tenant) that use an image id."""

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface that every hypervisor driver implements; `tests/vm/conformance` is its contract.
+
+A VM is a process on this machine that outlives the daemon. A driver launches it, hands out its agent channel,
+tells how it ended, and finds it again after the daemon was restarted. It knows nothing of containers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver can do here; what is False raises `Unsupported` when asked for."""
+
+    accelerator: str
+    """`kvm`, `tcg` or `none` (fake)."""
+    real: bool
+    """False for a driver that runs no guest kernel."""
+    pause: bool
+    adopt: bool
+    templates: bool
+    max_vcpus: int
+
+
+class Slot(StrEnum):
+    """The fixed device slots of a VM; the value is the serial by which the guest finds a disk."""
+
+    ROOT = "root"
+    """Read-only: the merged image of the container."""
+    SPARE = "spare"
+    """Read-only: a second image; an empty disk when unused."""
+    WRITABLE = "rw"
+    """The writable layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Content of one slot: a raw file. The format is never probed."""
+
+    path: Path
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """The one network slot. `tap` is an open descriptor of a tap (IFF_VNET_HDR, IFF_NO_PI): it is consumed by
+    launch, which closes the daemon's copy whatever happens."""
+
+    tap: int
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuestKernel:
+    """What boots: an ELF `vmlinux` with a PVH entry, an initramfs, and what the kernel needs of the machine."""
+
+    name: str
+    """`own`, `distribution`, or the directory's name."""
+    vmlinux: Path
+    initrd: Path
+    command_line: str
+    acpi: bool
+    """The distribution's kernel finds virtio-mmio devices only by ACPI."""
+    overhead_mib: int
+    """Memory that the guest's kernel and agent need on top of what containers may use."""
+    release: str
+    """What `uname -r` will say."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    id: str
+    vcpus: int
+    memory_mib: int
+    """RAM of the VM, the kernel's overhead included."""
+    kernel: GuestKernel
+    disks: dict[Slot, Disk] = field(default_factory=dict)
+    nic: Nic | None = None
+    cpu_quota: float = 0.0
+    """Host CPU time it may use, in cores (0: unlimited). Enforced by the host's cgroup where there is one."""
+
+
+class ExitReason(StrEnum):
+    SHUTDOWN = "shutdown"
+    """We asked (kill, or the agent's shutdown)."""
+    GUEST_PANIC = "guest-panic"
+    GUEST_RESET = "guest-reset"
+    """The guest ended by itself without a panic being seen."""
+    KILLED = "hypervisor-killed"
+    """The hypervisor ended by a signal that was not ours."""
+    FAILED = "hypervisor-failed"
+    """The hypervisor ended by itself: bad command line, out of memory …"""
+    UNKNOWN = "unknown"
+    """Ended while nobody was watching."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmExit:
+    reason: ExitReason
+    detail: str
+    """For a person: last words of the hypervisor's log or of the guest's console, printable, ≤ 2000 characters."""
+
+
+class Vm(Protocol):
+    """One VM. Methods may be called from several tasks."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def accelerator(self) -> str: ...
+
+    async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the agent channel. One connection at a time. Raises `VmFailed` when the VM is gone."""
+
+    async def wait(self) -> VmExit:
+        """Return how it ended, when it has. Any number of waiters."""
+
+    def expect_shutdown(self) -> None:
+        """From now on an end of the VM is `SHUTDOWN`: the agent was asked to reset the machine."""
+
+    async def kill(self) -> None:
+        """End it at once; returns when the process is gone. No error when it is gone already."""
+
+    async def pause(self) -> None: ...
+    async def resume(self) -> None: ...
+
+    async def console(self) -> str:
+        """The guest's console, its last 64 KiB, control characters replaced."""
+
+    async def host_usage(self) -> HostUsage: ...
+
+
+@dataclass(frozen=True, slots=True)
+class HostUsage:
+    """What the VM costs the host, from the host's own counters (metering never believes the guest)."""
+
+    cpu_ns: int
+    rss_bytes: int
+    pss_bytes: int
+
+
+class Driver(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def launch(self, spec: VmSpec) -> Vm:
+        """Start a VM. Returns as soon as the hypervisor runs (the guest may still be booting).
+
+        Raises `VmFailed('hypervisor-failed')`, `NoSpace`, `InvalidArgument`. On any error nothing is left: no
+        process, socket, directory, cgroup or descriptor.
+        """
+
+    async def adopt(self, vm_id: str) -> Vm | None:
+        """The running VM of an earlier daemon, or None (and then nothing of it is left)."""
+
+    async def known(self) -> list[str]:
+        """Ids of all VMs of which anything exists on this machine under this daemon's directories."""
+
+    async def discard(self, vm_id: str) -> None:
+        """Kill it if it runs, and remove all that belongs to it. Idempotent, for unknown ids too."""
+
+    async def close(self) -> None:
+        """Let go of everything without touching running VMs (the daemon ends)."""
