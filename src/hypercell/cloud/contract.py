@@ -252,7 +252,13 @@ class Containers(Protocol):
         and is being watched: nothing that happens afterwards can be missed."""
 
     async def update(
-        self, tenant: str, ref: str, restart: RestartPolicy | None = None, nano_cpus: int = 0, memory: int = 0, pids_limit: int = 0
+        self,
+        tenant: str,
+        ref: str,
+        restart: RestartPolicy | None = None,
+        nano_cpus: int = 0,
+        memory: int = 0,
+        pids_limit: int = 0,
     ) -> list[str]:
         """Warnings. `Unsupported` for growth beyond the VM."""
 
@@ -276,13 +282,23 @@ class Containers(Protocol):
         """The agent's `container.stats`, with `host` (HostUsage as a dict) added. Empty for one that does not run."""
 
     async def exec_create(self, tenant: str, ref: str, request: ExecRequest) -> str: ...
-    async def exec_start(self, tenant: str, exec_id: str, detach: bool, console_size: tuple[int, int] | None = None) -> Attachment | None: ...
+    async def exec_start(
+        self, tenant: str, exec_id: str, detach: bool, console_size: tuple[int, int] | None = None
+    ) -> Attachment | None: ...
     async def exec_resize(self, tenant: str, exec_id: str, rows: int, columns: int) -> None: ...
     async def exec_inspect(self, tenant: str, exec_id: str) -> ExecView: ...
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> dict[str, Any]: ...
     async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]: ...
-    async def archive_put(self, tenant: str, ref: str, path: str, body: AsyncIterator[bytes], no_overwrite_dir_non_dir: bool = False, copy_uid_gid: bool = False) -> None: ...
+    async def archive_put(
+        self,
+        tenant: str,
+        ref: str,
+        path: str,
+        body: AsyncIterator[bytes],
+        no_overwrite_dir_non_dir: bool = False,
+        copy_uid_gid: bool = False,
+    ) -> None: ...
 
     async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[list[str], int]:
         """Remove the stopped ones that *keep* does not want: (ids, bytes freed)."""

@@ -87,12 +87,23 @@ class Images(Protocol):
     (`No such image: x`), `InvalidArgument` (bad reference, malformed image), `Conflict` (in use), `Unauthorized`, `Unavailable` (registry
     does not answer), `NoSpace`. Images belong to a tenant; blobs and chains are shared underneath."""
 
-    async def pull(self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink) -> Image: ...
+    async def pull(
+        self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
+    ) -> Image: ...
 
     async def load(self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink) -> list[tuple[Image, str]]:
         """docker archive, OCI archive (tar, or gzip/zstd of one): [(image, tag or '')]."""
 
-    async def import_root(self, tenant: str, archive: AsyncIterator[bytes], repository: str, tag: str, message: str, changes: list[str], platform: str = "") -> Image:
+    async def import_root(
+        self,
+        tenant: str,
+        archive: AsyncIterator[bytes],
+        repository: str,
+        tag: str,
+        message: str,
+        changes: list[str],
+        platform: str = "",
+    ) -> Image:
         """A plain root tar becomes an image of one layer; `changes` are Dockerfile instructions (CMD, ENV, …)."""
 
     def save(self, tenant: str, references: list[str]) -> AsyncIterator[bytes]:
@@ -102,7 +113,9 @@ class Images(Protocol):
     async def get(self, tenant: str, reference: str) -> Image: ...
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None: ...
 
-    async def remove(self, tenant: str, reference: str, force: bool = False, prune: bool = True) -> list[tuple[str, str]]:
+    async def remove(
+        self, tenant: str, reference: str, force: bool = False, prune: bool = True
+    ) -> list[tuple[str, str]]:
         """[("untagged", name), ("deleted", digest)…]. `Conflict` when a container uses it or several tags name it."""
 
     async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[list[tuple[str, str]], int]: ...

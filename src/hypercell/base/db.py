@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: one file, one writer thread, short transactions.
+
+Nothing above this module opens a connection. What rooms get is `run`: a function that is given a transaction. The
+SQL they write keeps to what PostgreSQL takes too (`INSERT … ON CONFLICT`, `RETURNING`, no SQLite functions), so
+that another implementation of this class is all a cluster needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from hypercell.base.errors import Internal, NoSpace
+
+T = TypeVar("T")
+Transaction = sqlite3.Connection
+
+_MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+
+
+class Database:
+    """Open with `Database.open`; close with `close`. Safe to use from many tasks: transactions queue up."""
+
+    def __init__(self, connection: sqlite3.Connection, thread: ThreadPoolExecutor) -> None:
+        self._connection = connection
+        self._thread = thread
+
+    @classmethod
+    async def open(cls, path: Path) -> Database:
+        """Open or make the database at *path* (its directory must exist)."""
+        thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        try:
+            connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
+        except sqlite3.Error as error:
+            thread.shutdown()
+            raise Internal(f"cannot open the database {path}: {error}") from error
+        return cls(connection, thread)
+
+    async def run(self, work: Callable[[Transaction], T]) -> T:
+        """Call *work* inside one write transaction, in the database's thread. Its exception rolls back and comes out.
+
+        Raises `NoSpace` when the disk is full. A caller that is cancelled leaves the transaction to finish.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    def _run(self, work: Callable[[Transaction], T]) -> T:
+        connection = self._connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise NoSpace("the disk of the database is full", "free space there and try again") from error
+            raise
+        return result
+
+    async def migrate(self, room: str, directory: Path) -> None:
+        """Apply the numbered `NNNN_name.sql` files of *directory* that *room* has not seen, each in its own transaction."""
+        scripts = sorted(
+            (file for file in directory.iterdir() if _MIGRATION.fullmatch(file.name)), key=lambda f: f.name
+        )
+        await self.run(
+            lambda tx: tx.execute(
+                "CREATE TABLE IF NOT EXISTS migrations (room TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, number))"
+            )
+        )
+        rows = await self.run(lambda tx: tx.execute("SELECT number FROM migrations WHERE room = ?", (room,)).fetchall())
+        seen = {row[0] for row in rows}
+        newest = max((int(script.name[:4]) for script in scripts), default=0)
+        if seen and max(seen) > newest:
+            raise Internal(
+                f"the database was written by a newer hypercell (room {room}, migration {max(seen)})", "upgrade"
+            )
+        for script in scripts:
+            number = int(script.name[:4])
+            if number not in seen:
+                await self.run(lambda tx, number=number, sql=script.read_text(): _apply(tx, room, number, sql))  # type: ignore[misc]
+
+    async def close(self) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    # NORMAL survives a killed daemon; only a power cut may lose the last transactions, and recovery settles those.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    path.chmod(0o600)
+    return connection
+
+
+def _apply(tx: Transaction, room: str, number: int, sql: str) -> None:
+    # executescript() would commit the open transaction, so the statements are split here.
+    statement = ""
+    for line in sql.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            tx.execute(statement)
+            statement = ""
+    if statement.strip() and not all(
+        line.strip().startswith("--") or not line.strip() for line in statement.splitlines()
+    ):
+        raise Internal(f"migration {number} of {room} ends in the middle of a statement")
+    tx.execute("INSERT INTO migrations (room, number) VALUES (?, ?)", (room, number))
