@@ -14,6 +14,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ from hypercell.base.errors import Internal, NoSpace
 T = TypeVar("T")
 Transaction = sqlite3.Connection
 
+_MIGRATIONS = """
+CREATE TABLE IF NOT EXISTS migrations (room TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, number))
+"""
 _MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
 
@@ -66,15 +70,11 @@ class Database:
         return result
 
     async def migrate(self, room: str, directory: Path) -> None:
-        """Apply the numbered `NNNN_name.sql` files of *directory* that *room* has not seen, each in its own transaction."""
+        """Apply the numbered `NNNN_name.sql` files of *directory* that *room* has not seen, each in a transaction."""
         scripts = sorted(
             (file for file in directory.iterdir() if _MIGRATION.fullmatch(file.name)), key=lambda f: f.name
         )
-        await self.run(
-            lambda tx: tx.execute(
-                "CREATE TABLE IF NOT EXISTS migrations (room TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, number))"
-            )
-        )
+        await self.run(lambda tx: tx.execute(_MIGRATIONS))
         rows = await self.run(lambda tx: tx.execute("SELECT number FROM migrations WHERE room = ?", (room,)).fetchall())
         seen = {row[0] for row in rows}
         newest = max((int(script.name[:4]) for script in scripts), default=0)
@@ -85,7 +85,7 @@ class Database:
         for script in scripts:
             number = int(script.name[:4])
             if number not in seen:
-                await self.run(lambda tx, number=number, sql=script.read_text(): _apply(tx, room, number, sql))  # type: ignore[misc]
+                await self.run(partial(_apply, room=room, number=number, sql=script.read_text()))
 
     async def close(self) -> None:
         loop = asyncio.get_running_loop()

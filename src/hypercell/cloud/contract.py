@@ -7,6 +7,7 @@ them, so no spelling of a request can slip past a rule.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -231,7 +232,7 @@ class Containers(Protocol):
     """`ref` is an id, a unique prefix of one, or a name, looked up in the tenant only. Every method raises
     `NotFound` (docker's words: `No such container: x`), `InvalidArgument` for an ambiguous prefix, `Conflict` for a wrong state."""
 
-    async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, list[str]]:
+    async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, builtins.list[str]]:
         """(id, warnings). The image must be here: `NotFound("No such image: x")`."""
 
     async def start(self, tenant: str, ref: str) -> None:
@@ -259,10 +260,10 @@ class Containers(Protocol):
         nano_cpus: int = 0,
         memory: int = 0,
         pids_limit: int = 0,
-    ) -> list[str]:
+    ) -> builtins.list[str]:
         """Warnings. `Unsupported` for growth beyond the VM."""
 
-    async def list(self, tenant: str, all: bool = False, size: bool = False) -> list[ContainerView]:
+    async def list(self, tenant: str, all: bool = False, size: bool = False) -> builtins.list[ContainerView]:
         """Newest first."""
 
     async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView: ...
@@ -275,7 +276,7 @@ class Containers(Protocol):
 
     async def resize(self, tenant: str, ref: str, rows: int, columns: int) -> None: ...
 
-    async def top(self, tenant: str, ref: str) -> list[dict[str, Any]]:
+    async def top(self, tenant: str, ref: str) -> builtins.list[dict[str, Any]]:
         """The agent's `container.processes` rows with `cpu_seconds` and `started_ns` added."""
 
     async def stats(self, tenant: str, ref: str) -> dict[str, Any]:
@@ -300,7 +301,7 @@ class Containers(Protocol):
         copy_uid_gid: bool = False,
     ) -> None: ...
 
-    async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[list[str], int]:
+    async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[builtins.list[str], int]:
         """Remove the stopped ones that *keep* does not want: (ids, bytes freed)."""
 
 

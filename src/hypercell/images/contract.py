@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +92,9 @@ class Images(Protocol):
         self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
     ) -> Image: ...
 
-    async def load(self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink) -> list[tuple[Image, str]]:
+    async def load(
+        self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink
+    ) -> builtins.list[tuple[Image, str]]:
         """docker archive, OCI archive (tar, or gzip/zstd of one): [(image, tag or '')]."""
 
     async def import_root(
@@ -101,24 +104,24 @@ class Images(Protocol):
         repository: str,
         tag: str,
         message: str,
-        changes: list[str],
+        changes: builtins.list[str],
         platform: str = "",
     ) -> Image:
         """A plain root tar becomes an image of one layer; `changes` are Dockerfile instructions (CMD, ENV, …)."""
 
-    def save(self, tenant: str, references: list[str]) -> AsyncIterator[bytes]:
+    def save(self, tenant: str, references: builtins.list[str]) -> AsyncIterator[bytes]:
         """A tar that is both a docker archive (manifest.json) and an OCI layout."""
 
-    async def list(self, tenant: str) -> list[Image]: ...
+    async def list(self, tenant: str) -> builtins.list[Image]: ...
     async def get(self, tenant: str, reference: str) -> Image: ...
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None: ...
 
     async def remove(
         self, tenant: str, reference: str, force: bool = False, prune: bool = True
-    ) -> list[tuple[str, str]]:
+    ) -> builtins.list[tuple[str, str]]:
         """[("untagged", name), ("deleted", digest)…]. `Conflict` when a container uses it or several tags name it."""
 
-    async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[list[tuple[str, str]], int]: ...
+    async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]: ...
 
     async def root(self, image_id: str) -> RootImage:
         """The merged root file of an image that is here; built on the spot if it was lost."""
@@ -126,5 +129,5 @@ class Images(Protocol):
     async def disk_usage(self) -> int:
         """Bytes on disk of blobs and chains."""
 
-    in_use: Callable[[str], list[str]]
+    in_use: Callable[[str], builtins.list[str]]
     """Set by the cloud: ids of containers (any tenant) that use an image id."""
