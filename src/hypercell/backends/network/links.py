@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bridges and taps by ioctl: four system calls a tap, and no process or netlink library on the way of a start.
+
+Source: netdevice(7), Linux Documentation/networking/tuntap.rst and bridge.rst.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import ipaddress
+import os
+import socket
+import struct
+from pathlib import Path
+
+from hypercell.base.errors import Internal
+
+_SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
+_SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C
+_SIOCGIFADDR = 0x8915
+_SIOCSIFMTU = 0x8922
+_SIOCGIFINDEX = 0x8933
+_SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF = 0x89A0, 0x89A1, 0x89A2
+_TUNSETIFF = 0x400454CA
+_IFF_UP = 0x1
+_IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+
+MTU = 1500
+
+
+def _request(name: str, payload: bytes = b"") -> bytes:
+    return struct.pack("16s24s", name.encode(), payload)
+
+
+def _ioctl(number: int, argument: bytes) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+        return fcntl.ioctl(control, number, argument)
+
+
+def _inet(address: str) -> bytes:
+    """A `struct sockaddr_in` without a port."""
+    return struct.pack("=HH4s8x", socket.AF_INET, 0, ipaddress.IPv4Address(address).packed)
+
+
+def exists(name: str) -> bool:
+    try:
+        _ioctl(_SIOCGIFINDEX, _request(name))
+    except OSError:
+        return False
+    return True
+
+
+def set_up(name: str, up: bool = True) -> None:
+    (flags,) = struct.unpack_from("=H", _ioctl(_SIOCGIFFLAGS, _request(name)), 16)
+    wanted = flags | _IFF_UP if up else flags & ~_IFF_UP
+    _ioctl(_SIOCSIFFLAGS, _request(name, struct.pack("=H", wanted)))
+
+
+def ensure_bridge(name: str, gateway: str, netmask: str) -> None:
+    """Make the bridge *name* with address *gateway*, or repair one that is there. Raises `Internal`."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            _ioctl(_SIOCBRADDBR, name.encode() + b"\0")
+        # No v6 on it, before it is up: containers have v4 only, and a link-local address would be a way to the host.
+        set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
+        set_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
+        set_up(name)
+        if _address(name) != gateway:
+            _ioctl(_SIOCSIFADDR, _request(name, _inet(gateway)))
+            _ioctl(_SIOCSIFNETMASK, _request(name, _inet(netmask)))
+    except OSError as error:
+        raise Internal(
+            f"cannot set up the bridge {name}: {error.strerror}", "hypercell needs root and the kernel's bridge module"
+        ) from error
+
+
+def delete_bridge(name: str) -> None:
+    with contextlib.suppress(OSError):
+        set_up(name, False)
+        _ioctl(_SIOCBRDELBR, name.encode() + b"\0")
+
+
+def _address(name: str) -> str:
+    try:
+        answer = _ioctl(_SIOCGIFADDR, _request(name))
+    except OSError:
+        return ""
+    return str(ipaddress.IPv4Address(answer[20:24]))
+
+
+def open_tap(name: str, bridge: str | None) -> int:
+    """Make the tap *name*, up and on *bridge* (None: on none, and down), and return its descriptor.
+
+    The tap is not persistent: it ends with the last copy of the descriptor, so that nobody has to clean it up.
+    Raises `Internal`; a tap of that name that is still in use is one.
+    """
+    descriptor = -1
+    try:
+        descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+        fcntl.ioctl(descriptor, _TUNSETIFF, _request(name, struct.pack("=H", _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)))
+        set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
+        if bridge is not None:
+            (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
+            _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
+            set_up(name)
+    except OSError as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        hint = "an earlier hypervisor still holds it" if error.errno == errno.EBUSY else "is /dev/net/tun there?"
+        raise Internal(f"cannot make the tap {name}: {error.strerror}", hint) from error
+    return descriptor
+
+
+def set_sysctl(path: str, value: str) -> None:
+    """Write /proc/sys/*path*; one that is missing (no IPv6 in the kernel) is none to worry about."""
+    with contextlib.suppress(FileNotFoundError):
+        Path("/proc/sys", path).write_text(value)

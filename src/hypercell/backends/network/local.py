@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of one machine: one bridge with one private subnet, NAT to the outside, published ports, DNS.
+
+Ports live in the database, rules in nftables; whatever happens to the rules, `start` writes them anew from the
+database. Taps belong to nobody but their hypervisor (see `links.open_tap`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import socket
+from pathlib import Path
+
+from hypercell.backends.network import links, ports, rules
+from hypercell.backends.network.dns import Forwarder, upstreams
+from hypercell.backends.network.nft import Nft
+from hypercell.backends.network.ports import Ports
+from hypercell.base.config import Config
+from hypercell.base.db import Database
+from hypercell.base.errors import Conflict, Internal, InvalidArgument, NotFound
+from hypercell.node.network import Port, PublishedPort
+
+log = logging.getLogger(__name__)
+
+_EPHEMERAL = range(49153, 65536)
+
+
+async def open_network(config: Config, db: Database) -> LocalNetwork:
+    """The network of this machine; `start` it before use. Raises `InvalidArgument` for a subnet that cannot be."""
+    await db.migrate("network", Path(__file__).parent / "migrations")
+    return LocalNetwork(config, db, Nft())
+
+
+class LocalNetwork:
+    def __init__(self, config: Config, db: Database, nft: Nft) -> None:
+        self.bridge = config.bridge
+        self.subnet = _subnet(config.subnet)
+        self.gateway = str(self.subnet.network_address + 1)
+        self._ports = Ports(db, self.subnet)
+        self._nft = nft
+        self._dns = Forwarder(self.gateway, upstreams(config.dns))
+        self._published: dict[str, tuple[PublishedPort, ...]] = {}
+        self._lock = asyncio.Lock()
+        """One change of published ports at a time: a port is chosen, checked and taken as one step."""
+
+    async def start(self) -> None:
+        self._refuse_overlap()
+        links.set_sysctl("net/ipv4/ip_forward", "1")
+        links.ensure_bridge(self.bridge, self.gateway, str(self.subnet.netmask))
+        self._published = await self._ports.published()
+        await self._write_rules()
+        try:
+            await self._dns.start()
+        except OSError as error:
+            raise Internal(
+                f"cannot serve names on {self.gateway}:53: {error.strerror}",
+                "something else listens on port 53 of every address: bind it to its own",
+            ) from error
+
+    def _refuse_overlap(self) -> None:
+        for interface, network in _routes(Path("/proc/net/route")):
+            if interface != self.bridge and network.prefixlen > 0 and network.overlaps(self.subnet):
+                raise InvalidArgument(
+                    f"the subnet {self.subnet} overlaps {network} on {interface}",
+                    "set another `subnet` in the configuration file",
+                )
+
+    async def allocate(self, port_id: str, tenant: str, network: str) -> Port:
+        if network not in ("bridge", "none"):
+            raise NotFound(f"network {network} not found", "there are `bridge` and `none`")
+        row = await self._ports.allocate(port_id, tenant, network)
+        return self._port(row)
+
+    def _port(self, row: ports.Row) -> Port:
+        if row.network == "none":
+            return Port(row.id, "none", row.mac, "", "", (), links.MTU)
+        address = f"{row.address}/{self.subnet.prefixlen}"
+        published = self._published.get(row.id, ())
+        return Port(row.id, "bridge", row.mac, address, self.gateway, (self.gateway,), links.MTU, published)
+
+    async def open_tap(self, port_id: str) -> int:
+        row = await self._row(port_id)
+        if row.network == "none":
+            return links.open_tap(rules.tap_name(self.bridge, port_id), None)
+        await self._nft.run(rules.admit(self.bridge, self._member(row)))
+        return links.open_tap(rules.tap_name(self.bridge, port_id), self.bridge)
+
+    async def publish(self, port_id: str, wanted: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
+        row = await self._row(port_id)
+        if row.network == "none" and wanted:
+            raise InvalidArgument("a container on network none has no ports to publish")
+        async with self._lock:
+            await self._withdraw(row)
+            chosen: list[PublishedPort] = []
+            for port in wanted:
+                chosen.append(self._choose(port, chosen))
+            published = tuple(chosen)
+            if published:
+                await self._ports.publish(port_id, published)
+                self._published[port_id] = published
+                await self._nft.run(rules.publish(self.bridge, self._member(row)))
+        return published
+
+    async def unpublish(self, port_id: str) -> None:
+        row = self._ports.known.get(port_id)
+        if row is not None:
+            async with self._lock:
+                await self._withdraw(row)
+
+    async def _withdraw(self, row: ports.Row) -> None:
+        if self._published.get(row.id):
+            with contextlib.suppress(Internal):  # an element that somebody else removed
+                await self._nft.run(rules.unpublish(self.bridge, self._member(row)))
+            del self._published[row.id]
+            await self._ports.publish(row.id, ())
+
+    def _choose(self, port: PublishedPort, also: list[PublishedPort]) -> PublishedPort:
+        if port.protocol not in ("tcp", "udp"):
+            raise InvalidArgument(f"cannot publish {port.protocol} ports", "tcp and udp can be")
+        taken = [entry for entries in self._published.values() for entry in entries] + also
+        for candidate in _EPHEMERAL if port.host_port == 0 else (port.host_port,):
+            clash = any(_clash(port, candidate, other) for other in taken)
+            if not clash and _free(port.host_ip, candidate, port.protocol):
+                return PublishedPort(port.container_port, port.protocol, port.host_ip, candidate)
+        raise Conflict(
+            f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated",
+            "publish another host port, or stop what uses it",
+        )
+
+    async def release(self, port_id: str) -> None:
+        row = self._ports.known.get(port_id)
+        if row is None:
+            return
+        async with self._lock:
+            if row.network == "bridge":
+                # One that never opened its tap, or a table that somebody flushed: nothing to take out.
+                with contextlib.suppress(Internal):
+                    await self._nft.run(rules.expel(self.bridge, self._member(row)))
+            self._published.pop(port_id, None)
+            await self._ports.release(port_id)
+
+    async def reconcile(self, port_ids: set[str]) -> None:
+        for port_id in [known for known in self._ports.known if known not in port_ids]:
+            await self.release(port_id)
+        await self._write_rules()
+
+    async def describe(self, network: str) -> dict[str, str]:
+        if network == "none":
+            return {}
+        return {
+            "subnet": str(self.subnet),
+            "gateway": self.gateway,
+            "bridge": self.bridge,
+            "mtu": str(links.MTU),
+        }
+
+    async def close(self) -> None:
+        await self._dns.close()
+        await self._nft.close()
+
+    async def destroy(self) -> None:
+        """Remove bridge and rules: nothing of this network is left. For tests and uninstalling."""
+        await self._nft.run(rules.drop_tables(self.bridge))
+        links.delete_bridge(self.bridge)
+
+    async def _write_rules(self) -> None:
+        members = [self._member(row) for row in self._ports.known.values() if row.network == "bridge"]
+        await self._nft.run(rules.rule_set(self.bridge, str(self.subnet), self.gateway, members))
+
+    async def _row(self, port_id: str) -> ports.Row:
+        row = self._ports.known.get(port_id)
+        if row is None:
+            raise NotFound(f"no network port {port_id}")
+        return row
+
+    def _member(self, row: ports.Row) -> rules.Member:
+        return rules.Member(row.id, row.mac, row.address, self._published.get(row.id, ()))
+
+
+def _subnet(text: str) -> ipaddress.IPv4Network:
+    try:
+        subnet = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise InvalidArgument(f"subnet {text!r}: {error}", "write it as 172.16.0.0/16") from error
+    if not 8 <= subnet.prefixlen <= 29:
+        raise InvalidArgument(f"subnet {text} must be between /8 and /29")
+    return subnet
+
+
+def _routes(table: Path) -> list[tuple[str, ipaddress.IPv4Network]]:
+    """(interface, destination) of the machine's IPv4 routes; /proc/net/route, addresses little-endian hex."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in table.read_text().splitlines()[1:]:
+            words = line.split()
+            packed = [int(words[column], 16).to_bytes(4, "little") for column in (1, 7)]
+            prefix = int.from_bytes(packed[1], "big").bit_count()
+            found.append((words[0], ipaddress.IPv4Network((packed[0], prefix), strict=False)))
+    return found
+
+
+def _clash(port: PublishedPort, candidate: int, other: PublishedPort) -> bool:
+    if (other.protocol, other.host_port) != (port.protocol, candidate):
+        return False
+    anywhere = "0.0.0.0"  # noqa: S104 -- compared, not bound
+    return other.host_ip == port.host_ip or anywhere in (other.host_ip, port.host_ip)
+
+
+def _free(address: str, port: int, protocol: str) -> bool:
+    """True if no program of the machine has the port. (Rules would win over it, silently.)"""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) as probe:
+        if kind == socket.SOCK_STREAM:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
