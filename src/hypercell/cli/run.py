@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run` and `create`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hypercell.cli import parse, terminal
+from hypercell.cli.client import ApiError, Client, quote
+from hypercell.cli.exit import Exit
+from hypercell.cli.output import warn
+from hypercell.cli.progress import pull
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option("-i", "--interactive", is_flag=True, help="Keep stdin open."),
+    click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
+    click.option("--name", default="", help="A name; one is made up otherwise."),
+    click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Set an environment variable."),
+    click.option("--env-file", multiple=True, metavar="FILE", help="Read environment variables from a file."),
+    click.option("-w", "--workdir", default="", help="Working directory inside."),
+    click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="User name or id."),
+    click.option("--entrypoint", metavar="COMMAND", help="Replace the image's entrypoint."),
+    click.option("--hostname", default="", help="Host name inside."),
+    click.option("--domainname", default="", help="Domain name inside."),
+    click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="Set a label."),
+    click.option("--memory", "-m", metavar="BYTES", help="Memory limit, such as 512m."),
+    click.option("--cpus", type=float, help="CPUs, such as 1.5."),
+    click.option("--size", default="", metavar="CLASS", help="Size class s1 to l3 (default s4: 1 CPU, 512 MB)."),
+    click.option("--pids-limit", type=int, help="Most processes inside."),
+    click.option("--read-only", is_flag=True, help="Make the root file system read-only."),
+    click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs."),
+    click.option("--shm-size", metavar="BYTES", help="Size of /dev/shm."),
+    click.option("--ulimit", multiple=True, metavar="NAME=SOFT[:HARD]", help="Set a resource limit."),
+    click.option("--cap-add", multiple=True, help="Add a capability."),
+    click.option("--cap-drop", multiple=True, help="Drop a capability."),
+    click.option("--privileged", is_flag=True, help="All capabilities, no filters: the VM is the wall."),
+    click.option("--security-opt", multiple=True, metavar="OPTION", help="no-new-privileges, seccomp=FILE|unconfined."),
+    click.option("--sysctl", multiple=True, metavar="KEY=VALUE", help="Set a kernel parameter of its VM."),
+    click.option("--group-add", multiple=True, metavar="GROUP", help="An additional group."),
+    click.option("--init", is_flag=True, help="Run an init that reaps and forwards signals."),
+    click.option("--restart", default="no", metavar="POLICY", help="no, always, unless-stopped, on-failure[:max]."),
+    click.option("--rm", is_flag=True, help="Remove it when it ends."),
+    click.option("--stop-signal", default="", help="Signal that stops it (default: the image's, else SIGTERM)."),
+    click.option("--stop-timeout", type=int, help="Seconds from that signal to SIGKILL (default 10)."),
+    click.option("-p", "--publish", multiple=True, metavar="[[IP:]HOST:]PORT[/PROTO]", help="Publish a port."),
+    click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
+    click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
+    click.option("--network", default="", metavar="bridge|none", help="Its network."),
+    click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
+    click.option("--dns", multiple=True, metavar="IP", help="Name server instead of the network's."),
+    click.option("--pull", "pull_policy", type=click.Choice(["missing", "always", "never"]), default="missing"),
+    click.option("--platform", default="", help="Platform of the image, such as linux/amd64."),
+    click.argument("image"),
+    click.argument("command", nargs=-1, type=click.UNPROCESSED),
+)
+
+
+def _container_options(function: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
+    exposed, bindings = parse.ports(options["publish"])
+    more, _ = parse.ports(options["expose"])
+    entrypoint = options["entrypoint"]
+    host: dict[str, Any] = {
+        "AutoRemove": options["rm"],
+        "CapAdd": list(options["cap_add"]) or None,
+        "CapDrop": list(options["cap_drop"]) or None,
+        "Dns": list(options["dns"]),
+        "ExtraHosts": list(options["add_host"]) or None,
+        "GroupAdd": list(options["group_add"]) or None,
+        "Init": options["init"] or None,
+        "Memory": parse.memory(options["memory"]) if options["memory"] else 0,
+        "NanoCpus": round((options["cpus"] or 0) * 1e9),
+        "NetworkMode": options["network"] or "default",
+        "PidsLimit": options["pids_limit"],
+        "PortBindings": bindings,
+        "Privileged": options["privileged"],
+        "PublishAllPorts": options["publish_all"],
+        "ReadonlyRootfs": options["read_only"],
+        "RestartPolicy": parse.restart_policy(options["restart"]),
+        "SecurityOpt": [_security_option(value) for value in options["security_opt"]] or None,
+        "ShmSize": parse.memory(options["shm_size"]) if options["shm_size"] else 0,
+        "Sysctls": parse.pairs(options["sysctl"]) or None,
+        "Tmpfs": {value.partition(":")[0]: value.partition(":")[2] for value in options["tmpfs"]} or None,
+        "Ulimits": parse.ulimits(options["ulimit"]) or None,
+    }
+    if options["size"]:
+        host["Annotations"] = {"io.hypercell.size": options["size"]}
+    return {
+        "Image": options["image"],
+        "Cmd": list(options["command"]) or None,
+        "Entrypoint": None if entrypoint is None else [entrypoint],
+        "Env": parse.environment(options["env"], options["env_file"]),
+        "ExposedPorts": {**exposed, **more},
+        "Hostname": options["hostname"],
+        "Domainname": options["domainname"],
+        "Labels": parse.pairs(options["label"]),
+        "User": options["user"],
+        "WorkingDir": options["workdir"],
+        "Tty": options["tty"],
+        "OpenStdin": options["interactive"],
+        "StdinOnce": options["interactive"] and attach,
+        "AttachStdin": options["interactive"] and attach,
+        "AttachStdout": attach,
+        "AttachStderr": attach,
+        "StopSignal": options["stop_signal"] or None,
+        "StopTimeout": options["stop_timeout"],
+        "HostConfig": host,
+    }
+
+
+def _security_option(text: str) -> str:
+    """`seccomp=FILE` carries the file's content, as docker's client sends it."""
+    key, equals, value = text.partition("=")
+    if key == "seccomp" and equals and value not in ("unconfined", "builtin"):
+        try:
+            with Path(value).open() as file:
+                return "seccomp=" + json.dumps(json.load(file))
+        except (OSError, ValueError) as error:
+            raise click.UsageError(f"cannot read the seccomp profile {value}: {error}") from error
+    return text
+
+
+def _create(client: Client, options: dict[str, Any], attach: bool) -> str:
+    if options["rm"] and options["restart"] not in ("no", ""):
+        raise click.UsageError("Conflicting options: --restart and --rm")
+    body = _body(options, attach)
+    query = {"name": options["name"], "platform": options["platform"]}
+    if options["pull_policy"] == "always":
+        pull(client, options["image"], options["platform"], err=True)
+    try:
+        answer = client.call("POST", "/containers/create", query, body)
+    except ApiError as error:
+        if error.status != 404 or options["pull_policy"] != "missing" or "No such image" not in error.message:
+            raise
+        warn(f"Unable to find image '{options['image']}' locally")
+        pull(client, options["image"], options["platform"], err=True)
+        answer = client.call("POST", "/containers/create", query, body)
+    for warning in answer.get("Warnings") or ():
+        warn(f"WARNING: {warning}")
+    return str(answer["Id"])
+
+
+@click.command("create", context_settings={"allow_interspersed_args": False})
+@_container_options
+@click.pass_obj
+def create_command(client: Client, /, **options: Any) -> None:
+    """Create a container without starting it; prints its id.
+
+    \b
+    hypercell create --name web -p 8080:80 nginx
+    """
+    click.echo(_create(client, options, attach=False))
+
+
+@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.option("-d", "--detach", is_flag=True, help="Let it run in the background; prints its id.")
+@click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass our signals on to it.")
+@click.option("--detach-keys", default="ctrl-p,ctrl-q", help="Keys that detach from a terminal.")
+@click.option("--cidfile", default="", metavar="FILE", help="Write the id to a file that does not exist yet.")
+@_container_options
+@click.pass_obj
+def run_command(
+    client: Client, /, detach: bool, sig_proxy: bool, detach_keys: str, cidfile: str, **options: Any
+) -> None:
+    """Run a command in a new container, in a virtual machine of its own.
+
+    \b
+    hypercell run --rm busybox echo hello
+    hypercell run --rm -it busybox sh
+    hypercell run -d --name web --size m1 -p 8080:80 nginx
+    """
+    keys = terminal.detach_sequence(detach_keys)
+    if options["tty"] and options["interactive"] and not detach and not terminal.stdin_is_tty():
+        raise click.ClickException("the input device is not a TTY")
+    identifier = _create(client, options, attach=not detach)
+    if cidfile:
+        with Path(cidfile).open("x") as file:
+            file.write(identifier)
+    if detach:
+        _start(client, identifier)
+        click.echo(identifier)
+        return
+    raise Exit(_run_attached(client, identifier, options, keys, sig_proxy))
+
+
+def _run_attached(client: Client, identifier: str, options: dict[str, Any], keys: bytes, sig_proxy: bool) -> int:
+    is_tty, stdin = options["tty"], options["interactive"]
+    query = {"stream": True, "stdin": stdin, "stdout": True, "stderr": True}
+    session = terminal.Session(
+        *client.hijack(f"/containers/{identifier}/attach", query)[:2], multiplexed=not is_tty, detach_keys=keys
+    )
+    ended = Waiter(client, identifier, "removed" if options["rm"] else "next-exit")
+    _start(client, identifier)
+
+    def resize(rows: int, columns: int) -> None:
+        with contextlib.suppress(ApiError):
+            client.call("POST", f"/containers/{identifier}/resize", {"h": rows, "w": columns})
+
+    def send(name: str) -> None:
+        with contextlib.suppress(ApiError):
+            client.call("POST", f"/containers/{identifier}/kill", {"signal": name})
+
+    on_terminal = is_tty and stdin and terminal.stdin_is_tty()
+    with (
+        terminal.resizing(is_tty and terminal.stdin_is_tty(), resize),
+        terminal.forwarding(sig_proxy and not on_terminal, send),
+        terminal.raw_mode(on_terminal),
+    ):
+        session.run(stdin, is_tty)
+    return 0 if session.detached else ended.result()
+
+
+def _start(client: Client, identifier: str) -> None:
+    try:
+        client.call("POST", f"/containers/{quote(identifier)}/start")
+    except ApiError as error:
+        warn(f"hypercell: Error response from daemon: {error.message}")
+        raise Exit(start_failure(error.message)) from None
+
+
+def start_failure(message: str) -> int:
+    """docker's exit code for a container that did not start: 127 no such program, 126 cannot run it, else 125."""
+    if any(words in message for words in ("executable file not found", "no such file or directory")):
+        return 127
+    if any(words in message.lower() for words in ("permission denied", "is a directory", "exec format error")):
+        return 126
+    return 125
+
+
+class Waiter:
+    """Waits for the end of a container on a connection of its own, begun before the container starts."""
+
+    def __init__(self, client: Client, identifier: str, condition: str) -> None:
+        self._answer = client.open("POST", f"/containers/{quote(identifier)}/wait", {"condition": condition})
+        self._value: dict[str, Any] = {}
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._value = json.loads(self._answer.read())
+
+    def result(self) -> int:
+        """The exit code; 125 with the reason on stderr when the daemon could not tell."""
+        while self._thread.is_alive():
+            self._thread.join(0.5)  # in slices: a signal handler runs between them
+        error = (self._value.get("Error") or {}).get("Message")
+        if error:
+            warn(f"hypercell: {error}")
+        return int(self._value.get("StatusCode", 125))
