@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hypercelld of its own: private directories, bridge and subnet; started, killed and started again at will."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Daemon:
+    """`start` and `stop` or `kill` it any number of times; `destroy` removes everything that it and its VMs are."""
+
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.directory = directory
+        self.root, self.run = directory / "root", directory / "run"
+        self.log = directory / "hypercelld.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.settings: dict[str, Any] = {
+            "root": str(self.root),
+            "run": str(self.run),
+            "bridge": f"hct{os.getpid()}"[:15],
+            "subnet": "172.31.0.0/16",
+            **settings,
+        }
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "hypercell.sock"
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.socket}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For docker's CLI and ours."""
+        return {**os.environ, "DOCKER_HOST": self.host, "HYPERCELL_HOST": self.host}
+
+    def start(self, timeout: float = 30.0) -> Daemon:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "hypercell.toml"
+        config.write_text("".join(f"{key} = {_toml(value)}\n" for key, value in self.settings.items()))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "hypercell.api.daemon", "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=_REPOSITORY,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + timeout
+        while not self._answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the daemon did not come up:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.02)
+        return self
+
+    def _answers(self) -> bool:
+        try:
+            return self.call("GET", "/_ping")[0] == 200
+        except OSError:
+            return False
+
+    def call(self, method: str, path: str, body: Any = None, timeout: float = 60.0) -> tuple[int, Any]:
+        """(status, decoded JSON or text)."""
+        connection = http.client.HTTPConnection("hypercell", timeout=timeout)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(str(self.socket))
+        with contextlib.closing(connection):
+            headers = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            data = answer.read()
+            try:
+                return answer.status, json.loads(data) if data else None
+            except ValueError:
+                return answer.status, data.decode(errors="replace")
+
+    def docker(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """The stock docker CLI at this daemon."""
+        return self._command("docker", *arguments, check=check, **options)
+
+    def hypercell(self, *arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Our CLI at this daemon."""
+        return self._command(sys.executable, "-m", "hypercell.cli.main", *arguments, check=check, **options)
+
+    def _command(self, *words: str, check: bool, **options: Any) -> subprocess.CompletedProcess[str]:
+        options.setdefault("timeout", 100)
+        done = subprocess.run(words, check=False, capture_output=True, text=True, env=self.environment, **options)
+        if check and done.returncode != 0:
+            raise AssertionError(
+                f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{self.log.read_text()[-4000:]}"
+            )
+        return done
+
+    def stop(self) -> None:
+        """SIGTERM: containers go on."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL: containers go on, and nothing could be tidied up."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
+
+    def destroy(self) -> None:
+        """Remove every container through the API, end the daemon, then take away bridge, rules and files."""
+        try:
+            if self.process is None or self.process.poll() is not None:
+                self.start()
+            for item in self.call("GET", "/containers/json?all=1")[1]:
+                self.call("DELETE", f"/containers/{item['Id']}?force=1")
+        finally:
+            self.stop()
+            bridge = self.settings["bridge"]
+            subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
+            table = "hypercell_" + bridge
+            for family in ("bridge", "ip"):
+                subprocess.run(["nft", "delete", "table", family, table], check=False, capture_output=True)
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(directory: Path, **settings: Any) -> Iterator[Daemon]:
+    daemon = Daemon(directory, **settings)
+    try:
+        yield daemon.start()
+    finally:
+        daemon.destroy()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    return json.dumps(value)
