@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of images, tags and digests: every function runs inside one transaction of the daemon's database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hypercell.base.db import Transaction
+from hypercell.images import config, reference
+from hypercell.images.digests import Digest
+from hypercell.images.ingredients import Ingredients
+from hypercell.images.manifest import Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """What an image is called in one repository: a tag or a digest."""
+
+    repository: str
+    """In full: `docker.io/library/busybox`."""
+    kind: str
+    """`tag` or `digest`."""
+    value: str
+
+    @property
+    def familiar(self) -> str:
+        return reference.familiar(self.repository) + ("@" if self.kind == "digest" else ":") + self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An image as the database knows it."""
+
+    id: Digest
+    config: str
+    chain_id: Digest
+    size: int
+    created_ns: int
+    last_tagged_ns: int
+    names: tuple[Name, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    digest: Digest
+    diff_id: Digest
+    chain_id: Digest
+    media_type: str
+    size: int
+
+
+_SELECT = "SELECT id, config, chain_id, size, created_ns, last_tagged_ns FROM images WHERE tenant = ?"
+
+
+def add(tx: Transaction, tenant: str, made_of: Ingredients, size: int, names: Iterable[Name], now_ns: int) -> None:
+    """Record an image, or give the one that is there already more names. Its tags are taken from whoever had them."""
+    created = tx.execute(
+        "INSERT INTO images (tenant, id, config, chain_id, manifest_digest, size, created_ns, last_tagged_ns)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
+        (
+            tenant,
+            made_of.id,
+            made_of.config_text,
+            made_of.chain_id,
+            made_of.manifest_digest or "",
+            size,
+            config.created_ns(made_of.parsed.config.created),
+        ),
+    ).rowcount
+    if created:
+        rows = zip(made_of.layers, made_of.parsed.diff_ids, made_of.chains, strict=True)
+        for position, (layer, diff_id, chain_id) in enumerate(rows):
+            tx.execute(
+                "INSERT INTO image_layers (tenant, image_id, position, digest, diff_id, chain_id, media_type, size)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (tenant, made_of.id, position, layer.digest, diff_id, chain_id, layer.media_type, layer.size),
+            )
+    for name in names:
+        put_name(tx, tenant, made_of.id, name, now_ns)
+
+
+def put_name(tx: Transaction, tenant: str, image_id: str, name: Name, now_ns: int) -> None:
+    tx.execute(
+        "INSERT INTO image_names (tenant, repository, kind, value, image_id) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (tenant, repository, kind, value) DO UPDATE SET image_id = excluded.image_id",
+        (tenant, name.repository, name.kind, name.value, image_id),
+    )
+    if name.kind == "tag":
+        tx.execute("UPDATE images SET last_tagged_ns = ? WHERE tenant = ? AND id = ?", (now_ns, tenant, image_id))
+
+
+def drop_name(tx: Transaction, tenant: str, name: Name) -> None:
+    tx.execute(
+        "DELETE FROM image_names WHERE tenant = ? AND repository = ? AND kind = ? AND value = ?",
+        (tenant, name.repository, name.kind, name.value),
+    )
+
+
+def delete(tx: Transaction, tenant: str, image_id: str) -> list[Digest]:
+    """Remove an image with its names. Returns the chain ids that no other image of the tenant has, topmost first."""
+    rows = tx.execute(
+        "SELECT chain_id FROM image_layers AS mine WHERE tenant = ? AND image_id = ? AND NOT EXISTS (SELECT 1 FROM"
+        " image_layers AS other WHERE other.tenant = mine.tenant AND other.chain_id = mine.chain_id"
+        " AND other.image_id <> mine.image_id) ORDER BY position DESC",
+        (tenant, image_id),
+    ).fetchall()
+    tx.execute("DELETE FROM images WHERE tenant = ? AND id = ?", (tenant, image_id))
+    return [row[0] for row in rows]
+
+
+def by_name(tx: Transaction, tenant: str, name: Name) -> Record | None:
+    row = tx.execute(
+        "SELECT image_id FROM image_names WHERE tenant = ? AND repository = ? AND kind = ? AND value = ?",
+        (tenant, name.repository, name.kind, name.value),
+    ).fetchone()
+    return None if row is None else by_id(tx, tenant, row[0])
+
+
+def by_id(tx: Transaction, tenant: str, image_id: str) -> Record | None:
+    row = tx.execute(_SELECT + " AND id = ?", (tenant, image_id)).fetchone()
+    return None if row is None else _record(row, _names(tx, tenant, image_id))
+
+
+def by_prefix(tx: Transaction, tenant: str, prefix: str) -> list[Record]:
+    """At most two: more than one is ambiguous already. *prefix* is hex digits."""
+    rows = tx.execute(_SELECT + " AND id LIKE ? ORDER BY id LIMIT 2", (tenant, f"sha256:{prefix}%")).fetchall()
+    return [_record(row, _names(tx, tenant, row[0])) for row in rows]
+
+
+def every(tx: Transaction, tenant: str) -> list[Record]:
+    """Newest first."""
+    names: dict[str, list[Name]] = {}
+    for image_id, *name in tx.execute(
+        "SELECT image_id, repository, kind, value FROM image_names WHERE tenant = ? ORDER BY repository, kind, value",
+        (tenant,),
+    ):
+        names.setdefault(image_id, []).append(Name(*name))
+    rows = tx.execute(_SELECT + " ORDER BY created_ns DESC, id", (tenant,)).fetchall()
+    return [_record(row, tuple(names.get(row[0], ()))) for row in rows]
+
+
+def _record(row: sqlite3.Row, names: tuple[Name, ...]) -> Record:
+    image_id, text, chain_id, size, created_ns, last_tagged_ns = row
+    return Record(image_id, text, chain_id, size, created_ns, last_tagged_ns, names)
+
+
+def _names(tx: Transaction, tenant: str, image_id: str) -> tuple[Name, ...]:
+    rows = tx.execute(
+        "SELECT repository, kind, value FROM image_names WHERE tenant = ? AND image_id = ?"
+        " ORDER BY repository, kind, value",
+        (tenant, image_id),
+    )
+    return tuple(Name(*row) for row in rows)
+
+
+def layers(tx: Transaction, image_id: str, tenant: str | None = None) -> list[Layer]:
+    """Lowest first; empty when there is no such image. Without *tenant*, those of any tenant's copy of the image."""
+    if tenant is None:
+        row = tx.execute("SELECT tenant FROM images WHERE id = ? ORDER BY tenant LIMIT 1", (image_id,)).fetchone()
+        if row is None:
+            return []
+        tenant = row[0]
+    rows = tx.execute(
+        "SELECT digest, diff_id, chain_id, media_type, size FROM image_layers WHERE tenant = ? AND image_id = ?"
+        " ORDER BY position",
+        (tenant, image_id),
+    )
+    return [Layer(*row) for row in rows]
+
+
+def manifest_digest(tx: Transaction, tenant: str, image_id: str) -> str:
+    row = tx.execute("SELECT manifest_digest FROM images WHERE tenant = ? AND id = ?", (tenant, image_id)).fetchone()
+    return row[0] if row else ""
+
+
+def owned(tx: Transaction, tenant: str, wanted: Iterable[Digest]) -> set[Digest]:
+    """Those of *wanted* that are layers or configs of the tenant's own images."""
+    found = set()
+    for digest in wanted:
+        if tx.execute(
+            "SELECT 1 FROM image_layers WHERE tenant = ? AND digest = ? UNION ALL"
+            " SELECT 1 FROM images WHERE tenant = ? AND id = ? LIMIT 1",
+            (tenant, digest, tenant, digest),
+        ).fetchone():
+            found.add(digest)
+    return found
+
+
+def know(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_id: Digest, content_bytes: int) -> None:
+    """Keep what reading the layers, (digest, diff id) each, has shown."""
+    for digest, diff_id in layers:
+        tx.execute("INSERT INTO layer_facts (digest, diff_id) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, diff_id))
+    tx.execute(
+        "INSERT INTO chain_facts (chain_id, content_bytes) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        (chain_id, content_bytes),
+    )
+
+
+def known_size(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_id: Digest) -> int | None:
+    """Bytes of files in the chain, provided that every layer is known to be what its diff id says; else None."""
+    for digest, diff_id in layers:
+        row = tx.execute("SELECT diff_id FROM layer_facts WHERE digest = ?", (digest,)).fetchone()
+        if row is None or row[0] != diff_id:
+            return None
+    row = tx.execute("SELECT content_bytes FROM chain_facts WHERE chain_id = ?", (chain_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Reachable:
+    blobs: set[Digest]
+    chains: set[Digest]
+
+
+def reachable(tx: Transaction) -> Reachable:
+    """What the images of all tenants need. Forgets facts about anything else."""
+    tx.execute("DELETE FROM layer_facts WHERE digest NOT IN (SELECT digest FROM image_layers)")
+    tx.execute("DELETE FROM chain_facts WHERE chain_id NOT IN (SELECT chain_id FROM images)")
+    blobs = tx.execute(
+        "SELECT digest FROM image_layers UNION SELECT id FROM images UNION SELECT manifest_digest FROM images"
+    )
+    chains = tx.execute("SELECT DISTINCT chain_id FROM images")
+    return Reachable({row[0] for row in blobs}, {row[0] for row in chains})
+
+
+def as_descriptor(layer: Layer) -> Descriptor:
+    return Descriptor(layer.media_type, layer.digest, layer.size)

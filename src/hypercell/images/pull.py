@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pull: from a name to the ingredients of an image, layers in parallel, told in docker's words.
+
+What the store already holds is only taken over when the tenant has it by right: one of its images contains it, or
+it has been downloaded for the tenant before. A manifest that names a blob is no proof of being allowed to read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from hypercell.base.errors import InvalidArgument, NotFound
+from hypercell.images import ingredients, platforms
+from hypercell.images.blobs import BlobStore, Lease
+from hypercell.images.contract import Progress, ProgressSink
+from hypercell.images.digests import Digest
+from hypercell.images.documents import MAX_DOCUMENT
+from hypercell.images.ingredients import Ingredients
+from hypercell.images.locks import KeyedLocks
+from hypercell.images.manifest import Descriptor, Index, Manifest
+from hypercell.images.platforms import Platform
+from hypercell.images.reference import Reference
+from hypercell.images.source import Source
+
+MAX_NESTING = 3
+"""Indexes inside indexes."""
+
+
+class Possessions:
+    """Which blobs a tenant may use without downloading them again."""
+
+    def __init__(self, owned: Callable[[str, set[Digest]], Awaitable[set[Digest]]]) -> None:
+        self._owned = owned
+        self._downloaded: set[tuple[str, Digest]] = set()
+        """By this daemon, for pulls that have not (yet) become images."""
+        self.locks: KeyedLocks[tuple[str, Digest]] = KeyedLocks()
+
+    async def has(self, tenant: str, digest: Digest) -> bool:
+        return (tenant, digest) in self._downloaded or bool(await self._owned(tenant, {digest}))
+
+    def downloaded(self, tenant: str, digest: Digest) -> None:
+        self._downloaded.add((tenant, digest))
+
+    def forget(self, here: Callable[[Digest], bool]) -> None:
+        self._downloaded = {entry for entry in self._downloaded if here(entry[1])}
+
+
+class Pull:
+    """One pull by one tenant."""
+
+    def __init__(
+        self,
+        tenant: str,
+        source: Source,
+        store: BlobStore,
+        possessions: Possessions,
+        lease: Lease,
+        progress: ProgressSink,
+    ) -> None:
+        self._tenant = tenant
+        self._source = source
+        self._store = store
+        self._possessions = possessions
+        self._lease = lease
+        self._progress = progress
+
+    async def run(self, name: Reference, wanted: Platform, parallel: int) -> tuple[Ingredients, Digest]:
+        """The ingredients, and the digest of what *name* stands for (an index's, if it is one)."""
+        self._progress(Progress(f"Pulling from {name.familiar_name}", name.tag or name.digest or ""))
+        top = await self._source.manifest(name.digest or name.tag)
+        chosen, certain = await self._choose(top, wanted, name)
+        if chosen.config.size > MAX_DOCUMENT:
+            raise InvalidArgument(f"the image config is larger than {MAX_DOCUMENT} bytes")
+        for layer in chosen.layers:
+            self._progress(Progress("Pulling fs layer", short(layer.digest)))
+        await self._obtain(chosen.config, quiet=True)
+        raw = self._store.read(chosen.config.digest, MAX_DOCUMENT)
+        manifest_digest = self._store.put(chosen.raw, self._lease)
+        made_of = ingredients.combine(raw, chosen.layers, manifest_digest)
+        if not certain and made_of.parsed.platform not in platforms.acceptable(wanted):
+            raise _no_match(wanted)
+        await self._layers(chosen.layers, parallel)
+        return made_of, top.digest
+
+    async def _choose(self, top: Manifest | Index, wanted: Platform, name: Reference) -> tuple[Manifest, bool]:
+        """The manifest for the platform; and whether its platform is certain: said by an index, or without a choice."""
+        certain = True
+        document = top
+        for _ in range(MAX_NESTING):
+            if isinstance(document, Manifest):
+                return document, certain
+            entry = document.choose(wanted)
+            if entry is None:
+                raise _no_match(wanted)
+            certain = entry.platform is not None
+            document = await self._source.manifest(entry.digest, entry)
+        if isinstance(document, Manifest):
+            return document, certain
+        raise InvalidArgument(f"{name.familiar}: indexes nested more than {MAX_NESTING} deep")
+
+    async def _layers(self, layers: tuple[Descriptor, ...], parallel: int) -> None:
+        distinct = {layer.digest: layer for layer in layers}
+        for layer in layers:
+            if layer.size != distinct[layer.digest].size:
+                raise InvalidArgument(f"the manifest gives {layer.digest} two sizes")
+        missing = [layer.size for layer in distinct.values() if self._store.size(layer.digest) is None]
+        self._store.require_space(sum(missing))
+        turns = asyncio.Semaphore(parallel)
+
+        async def one(layer: Descriptor) -> None:
+            if turns.locked():
+                self._progress(Progress("Waiting", short(layer.digest)))
+            async with turns:
+                await self._obtain(layer)
+
+        await all_of([one(layer) for layer in distinct.values()])
+
+    async def _obtain(self, wanted: Descriptor, quiet: bool = False) -> None:
+        """Have the blob in the store, leased."""
+        shown = short(wanted.digest)
+
+        def say(status: str, current: int = 0) -> None:
+            if not quiet:
+                self._progress(Progress(status, shown, current, wanted.size if current else 0))
+
+        self._lease.add(wanted.digest)
+        async with self._possessions.locks.hold((self._tenant, wanted.digest)):
+            here = self._store.size(wanted.digest)
+            if here is not None and await self._possessions.has(self._tenant, wanted.digest):
+                if here != wanted.size:
+                    raise InvalidArgument(f"the manifest gives {wanted.digest} {wanted.size} bytes, but it has {here}")
+                say("Already exists")
+                return
+            await self._source.blob(self._store, wanted, self._lease, lambda current: say("Downloading", current))
+            self._possessions.downloaded(self._tenant, wanted.digest)
+        say("Verifying Checksum")
+        say("Download complete")
+
+
+async def all_of(work: list[Awaitable[None]]) -> None:
+    """Await all; the first failure cancels the rest and comes out as it is."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def short(digest: Digest) -> str:
+    return digest.removeprefix("sha256:")[:12]
+
+
+def _no_match(wanted: Platform) -> NotFound:
+    return NotFound(f"no matching manifest for {wanted} in the manifest list entries", "ask for another --platform")
