@@ -5,45 +5,82 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-RUN_PACKAGES := $(shell grep -v '^\#' packages/run.txt)
-TEST_PACKAGES := $(shell grep -v '^\#' packages/test.txt)
+SHELL_SCRIPTS := tools/demo tools/fixtures tools/install-packages .ci/run
+WORKERS ?= $(shell nproc)
 
 .PHONY: help
 help: ## List the supported actions
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 build/.packages-run: packages/run.txt
-	@tools/install-packages $(RUN_PACKAGES)
-	@mkdir -p build && touch $@
+	@mkdir -p build
+	tools/install-packages $$(grep -v '^#' $<)
+	@touch $@
 
 build/.packages-test: packages/test.txt build/.packages-run
-	@tools/install-packages $(TEST_PACKAGES)
+	tools/install-packages $$(grep -v '^#' $<)
 	@touch $@
 
 build/.venv-run: pyproject.toml build/.packages-run
-	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
 	@touch $@
 
-build/.venv-dev: build/.venv-run
-	$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade pip
-	$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
+build/.venv-dev: pyproject.toml build/.venv-run
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group dev
 	@touch $@
 
 .PHONY: install
 install: build/.venv-run guest ## Install what a running hypercell needs, and build the guest
 
 .PHONY: guest
-guest: build/.packages-run ## Build the agent and unpack the distribution's kernel into build/guest
-	$(MAKE) -C guest
+guest: build/.packages-run ## Build the agent; unpack the distribution's kernel (build/guest)
+	@$(MAKE) -s -C guest
+
+.PHONY: kernel
+kernel: guest ## Build our own, faster guest kernel from Debian's source (about 10 minutes)
+	@$(MAKE) -s -C guest kernel
+
+.PHONY: demo
+demo: install ## Run a container in a VM of its own, and leave the daemon serving
+	@tools/demo
 
 .PHONY: lint
-lint: build/.venv-dev build/.packages-test ## Style, types, layer contracts, shell and C warnings
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	shellcheck tools/install-packages .ci/run
-	$(MAKE) -C guest lint
+lint: build/.venv-dev build/.packages-test ## Check style, types, layers, shell and C warnings
+	ruff check src tests bench tools
+	ruff format --check src tests bench tools
+	mypy
+	lint-imports
+	shellcheck $(SHELL_SCRIPTS)
+	@$(MAKE) -s -C guest lint
+
+.PHONY: format
+format: build/.venv-dev ## Put the Python sources in their canonical form
+	ruff check --fix src tests bench tools
+	ruff format src tests bench tools
+
+.PHONY: test
+test: install build/.venv-dev build/.packages-test ## Run all tests: C, Python, real VMs, real clients
+	@tools/fixtures
+	@$(MAKE) -s -C guest test
+	pytest -q -n $(WORKERS) --dist worksteal
+
+.PHONY: test-fast
+test-fast: build/.venv-dev ## Run the tests that boot no VM
+	pytest -q -n $(WORKERS) -m 'not vm'
+
+.PHONY: bench
+bench: install build/.venv-dev build/.packages-test ## Measure starts, memory and the daemon beside runc and dockerd
+	python -m bench
+
+.PHONY: leaks
+leaks: ## List processes, taps, tables, mounts, cgroups and files that belong to nothing
+	@$(BIN)/python tools/leaks.py
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

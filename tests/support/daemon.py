@@ -103,9 +103,8 @@ class Daemon:
         options.setdefault("timeout", 100)
         done = subprocess.run(words, check=False, capture_output=True, text=True, env=self.environment, **options)
         if check and done.returncode != 0:
-            raise AssertionError(
-                f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}\n{self.log.read_text()[-4000:]}"
-            )
+            said = f"{done.stdout}{done.stderr}\n{self.log.read_text()[-4000:]}"
+            raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n{said}")
         return done
 
     def stop(self) -> None:
