@@ -24,7 +24,14 @@ def layer() -> bytes:
     """A root tar: busybox under /bin with a link for each of its commands, and the folders that a system expects."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for name, mode in (("bin", 0o755), ("etc", 0o755), ("home", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755)):
+        for name, mode in (
+            ("bin", 0o755),
+            ("etc", 0o755),
+            ("home", 0o755),
+            ("root", 0o700),
+            ("tmp", 0o1777),
+            ("var", 0o755),
+        ):
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, mode
             tar.addfile(member)
