@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -14,22 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.daemon import Daemon
+from tools.demo_image import layer as busybox_layer
 
 from bench.engine import Engine
 
 IMAGE = "busybox:bench"
-_TOOLS = Path(__file__).resolve().parents[1] / "tools"
-
-
-def busybox_layer() -> bytes:
-    """The root tar of the demo's image."""
-    spec = importlib.util.spec_from_file_location("demo_image", _TOOLS / "demo-image.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    layer: bytes = module.layer()
-    return layer
 
 
 class EngineApi:

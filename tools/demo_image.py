@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Push a busybox image, made of Debian's busybox-static, to a registry: `demo-image.py http://127.0.0.1:5000 busybox:latest`.
+"""Push a busybox image, made of Debian's busybox-static, to a registry.
+
+    demo_image.py http://127.0.0.1:5000 busybox:latest
 
 Plain OCI distribution calls with the standard library, so that the demo needs no image tool.
 """
@@ -16,6 +18,7 @@ import sys
 import tarfile
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
@@ -35,8 +38,7 @@ def layer() -> bytes:
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, mode
             tar.addfile(member)
-        with open("/bin/busybox", "rb") as binary:
-            data = binary.read()
+        data = Path("/bin/busybox").read_bytes()
         member = tarfile.TarInfo("bin/busybox")
         member.size, member.mode = len(data), 0o755
         tar.addfile(member, io.BytesIO(data))
