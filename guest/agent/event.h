@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// EVENT frames. Nothing is sent, or kept, while there is no host: it asks for `state` when it is back.
+#ifndef HYPERCELL_EVENT_H
+#define HYPERCELL_EVENT_H
+
+struct process;
+
+void event_log(const char *level, const char *message);
+void event_container_oom(const char *container);
+void event_process_exited(const struct process *p);
+
+#endif
