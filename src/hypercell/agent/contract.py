@@ -26,19 +26,28 @@ class OutputStream(Protocol):
     """Bytes from the guest. Single reader."""
 
     async def read(self) -> bytes:
-        """The next bytes (≤ 64 KiB), b'' at EOF. Raises `VmFailed('agent-lost')` when the connection ends first."""
+        """The next bytes (≤ 64 KiB), b'' at EOF. Raises `VmFailed('agent-lost')` when the connection ends first.
+
+        EOF is also the end of a stream whose request failed, or whose process was reaped or container deleted.
+        """
 
     @property
     def position(self) -> int:
         """Absolute offset behind the last byte that `read` returned."""
 
     def acknowledge(self, position: int) -> None:
-        """All bytes below are safe; grants as much again. EOF is acknowledged with position + 1. No waiting."""
+        """All bytes below are safe; grants as much again. EOF is acknowledged with position + 1. No waiting.
+
+        Told to the guest every 32 KiB and at EOF. Nothing happens on a connection that ended.
+        """
 
 
 class InputStream(Protocol):
     async def write(self, data: bytes) -> None:
-        """Returns when the bytes are on their way (within the guest's credit). Dropped after close by the guest."""
+        """Returns when the bytes are on their way (within the guest's credit).
+
+        Dropped after the process ended or closed its end. Raises `VmFailed('agent-lost')`.
+        """
 
     async def close(self) -> None: ...
 
@@ -48,11 +57,16 @@ class Agent(Protocol):
 
     welcome: Welcome
     closed: asyncio.Event
+    failure: str | None
+    """Why it ended, for a person; None while it lives."""
 
     async def request(self, op: str, members: Mapping[str, Any] | None = None, timeout: float = 30.0) -> Json:
-        """The reply. The guest's ERROR becomes the house's error: invalid -> InvalidArgument, not-found -> NotFound, exists/busy -> Conflict,
-        unsupported -> Unsupported, exec-not-found/exec-denied -> ExecFailed(127/126), no-space -> NoSpace, else Internal.
-        A timeout is `VmFailed('agent-lost')`."""
+        """The reply, checked: members that the protocol does not name are left out, numbers that the guest left out are 0.
+
+        The guest's ERROR becomes the house's error: invalid -> InvalidArgument, not-found -> NotFound, exists/busy ->
+        Conflict, unsupported -> Unsupported, exec-not-found/exec-denied -> ExecFailed(127/126), no-space -> NoSpace,
+        else Internal. A timeout is `VmFailed('agent-lost')`; the connection stays, and the late answer is dropped.
+        """
 
     def new_stream(self) -> int:
         """A stream id never used in this VM (ids survive reconnects: see `reserve_streams`)."""
@@ -69,4 +83,6 @@ class Agent(Protocol):
 
 Connect = Callable[[Opener, Callable[[Json], None], float], Awaitable[Agent]]
 """connect(opener, on_event, timeout): greet, retrying until the deadline; `VmFailed('boot-failed')` when nobody answers.
-`on_event` is called with each EVENT, synchronously, already validated."""
+
+What the opener raises is passed on, but for an `OSError`, after which it is tried again. `on_event` is called with each
+EVENT, synchronously, already validated; the first may come before `connect` returns."""
