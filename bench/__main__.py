@@ -10,12 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.namespaces import enter_private_network
-
 from bench.machine import describe
 from bench.measure import daemon_cost, memory_of, start_times
 from bench.peers import Dockerd, EngineApi, Hypercell, Runc
 from bench.report import markdown, summary
+from tests.support.namespaces import enter_private_network
 
 _RESULTS = Path(__file__).parent / "results"
 

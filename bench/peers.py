@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.engine import Engine
 from tests.support.daemon import Daemon
 from tools.demo_image import layer as busybox_layer
-
-from bench.engine import Engine
 
 IMAGE = "busybox:bench"
 

@@ -107,6 +107,29 @@ class Daemon:
             raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n{said}")
         return done
 
+    def background(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """The docker CLI, not waited for."""
+        return subprocess.Popen(
+            ["docker", *arguments], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def leftovers(self) -> list[str]:
+        """What is on this machine of containers that this daemon does not know."""
+        known = {item["Id"] for item in self.call("GET", "/containers/json?all=1")[1]}
+        found = [
+            str(path) for place in ("vms", "containers") for path in self._entries(place) if path.name not in known
+        ]
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if "qemu-system" in words and str(self.directory) in words and not any(name in words for name in known):
+                    found.append(words[:200])
+        return found
+
+    def _entries(self, place: str) -> list[Path]:
+        parent = self.run / place if place == "vms" else self.root / place
+        return [path for path in parent.iterdir() if not path.name.startswith(".")] if parent.exists() else []
+
     def stop(self) -> None:
         """SIGTERM: containers go on."""
         self._end(signal.SIGTERM)
