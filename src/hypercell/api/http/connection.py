@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTTP/1.1 connection: request after request, each handled in the connection's own task."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Generic, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import h11
+
+from hypercell.api.http.channel import Channel
+from hypercell.api.http.guard import refuse_browsers
+from hypercell.api.http.hijack import run_hijack
+from hypercell.api.http.messages import Headers, Hijack, Reply, Request, Response, StreamResponse
+from hypercell.api.http.routing import UNLIMITED, Route, split_version
+from hypercell.base.errors import HypercellError, InvalidArgument
+
+if TYPE_CHECKING:
+    from hypercell.api.http.server import Server
+
+A = TypeVar("A")
+log = logging.getLogger(__name__)
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://[^/?#]*")
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1 << 20
+
+
+class BodyTooLarge(HypercellError):
+    status = 413
+
+
+class MalformedRequest(HypercellError):
+    """Not HTTP as we accept it; `status` is what h11 suggests."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class IncomingBody:
+    """The request's body, read from the connection on demand."""
+
+    def __init__(self, connection: Connection[A], length: int | None) -> None:
+        self._connection = connection
+        self.length = length
+        self.limit = 0
+        self.finished = length == 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        received = 0
+        while not self.finished:
+            chunk = await self._connection.next_body_chunk()
+            if not chunk:
+                self.finished = True
+                return
+            received += len(chunk)
+            if self.limit != UNLIMITED and received > self.limit:
+                raise too_large(self.limit)
+            yield chunk
+
+
+def too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"request body too large: at most {limit} bytes are accepted here")
+
+
+@dataclass(slots=True)
+class Exchange(Generic[A]):
+    """A request on its way to its answer."""
+
+    request: Request[A]
+    route: Route[A]
+    wants_upgrade: bool
+
+
+class Connection(Generic[A]):
+    """Serves *channel* until either side has enough. `deadline` (event loop time) is watched by the server."""
+
+    def __init__(self, server: Server[A], channel: Channel) -> None:
+        self._server = server
+        self._channel = channel
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.head_bytes)
+        self._loop = asyncio.get_running_loop()
+        self.deadline: float | None = None
+        self.idle = True
+        """Between requests: nothing is lost when the connection ends now."""
+        self._first = True
+        self._body: IncomingBody | None = None
+        self._last: Request[A] | None = None
+
+    async def run(self) -> None:
+        try:
+            while await self._serve_one():
+                self._h11.start_next_cycle()
+        except ConnectionError:
+            pass
+        finally:
+            self._channel.close()
+
+    def expire(self) -> None:
+        """The deadline is past: end the connection, whatever it is waiting for."""
+        self._channel.abort()
+
+    async def _serve_one(self) -> bool:
+        """One request and its answer; False when the connection must end."""
+        self._last = self._body = None
+        try:
+            event = await self._next_request()
+            if event is None:
+                return False
+            exchange = self._open(event)
+        except (HypercellError, h11.RemoteProtocolError) as error:
+            return await self._refuse(_as_http(error))
+        try:
+            reply = await self._handle(exchange)
+        except asyncio.CancelledError:
+            if self._channel.gone:  # we cancelled it ourselves, on behalf of a client that left
+                return False
+            raise
+        except ConnectionError:
+            raise
+        except Exception as error:
+            reply = self._server.explain(exchange.request, _as_http(error))
+        if isinstance(reply, Hijack):
+            if not await self._finish_body():
+                return False
+            leftover = self._h11.trailing_data[0]
+            await run_hijack(self._channel, reply, exchange.wants_upgrade, leftover, self._fixed_headers())
+            return False
+        await self._answer(reply)
+        return await self._settle()
+
+    async def _next_request(self) -> h11.Request | None:
+        """The head of the next request; None when there is none."""
+        limits = self._server.limits
+        self.deadline = self._loop.time() + (limits.head_seconds if self._first else limits.idle_seconds)
+        self.idle = not self._h11.trailing_data[0]
+        while True:
+            event = self._h11.next_event()
+            if event is h11.NEED_DATA:
+                data = await self._channel.read()
+                if not data and self.idle:
+                    return None
+                if data and self.idle:
+                    self.idle = False
+                    self.deadline = self._loop.time() + limits.head_seconds
+                self._h11.receive_data(data)
+                continue
+            self.deadline = None
+            self._first = self.idle = False
+            return event if isinstance(event, h11.Request) else None
+
+    def _open(self, event: h11.Request) -> Exchange[A]:
+        """Check a request's head and find its route. Raises what is to be answered instead."""
+        headers = event.headers
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise MalformedRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
+        method = event.method.decode("ascii")
+        path, query = _split_target(event.target)
+        version, path = split_version(path)
+        self._body = body = IncomingBody(self, _body_length(headers))
+        request: Request[A] = Request(self._server.app, method, path, query, headers, body, self._channel.peer)
+        request.version = version
+        self._last = request
+        refuse_browsers(
+            request.header("origin"), request.header("sec-fetch-site"), request.header("host"), self._channel.local
+        )
+        route, request.params = self._server.find(request)
+        body.limit = route.max_body
+        if route.max_body != UNLIMITED and body.length is not None and body.length > route.max_body:
+            raise too_large(route.max_body)
+        return Exchange(request, route, request.header("upgrade") != "")
+
+    async def _handle(self, exchange: Exchange[A]) -> Reply:
+        if not exchange.route.until_gone:
+            return await exchange.route.handler(exchange.request)
+        task = asyncio.current_task()
+        assert task is not None
+        self._channel.when_gone(task.cancel)
+        reply = await exchange.route.handler(exchange.request)
+        if not isinstance(reply, StreamResponse):
+            self._channel.when_gone(None)
+        return reply
+
+    async def next_body_chunk(self) -> bytes:
+        """b'' at the end of the request's body."""
+        if self._h11.they_are_waiting_for_100_continue:
+            self._send(h11.InformationalResponse(status_code=100, headers=[]))
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                raise _as_http(error) from None
+            if event is h11.NEED_DATA:
+                self.deadline = self._loop.time() + self._server.limits.body_seconds
+                data = await self._channel.read()
+                self.deadline = None
+                self._h11.receive_data(data)
+            elif isinstance(event, h11.Data):
+                return bytes(event.data)
+            else:
+                return b""
+
+    async def _answer(self, reply: Response | StreamResponse) -> None:
+        headers = list(self._fixed_headers())
+        if reply.content_type:
+            headers.append(("Content-Type", reply.content_type))
+        headers += reply.headers
+        if self._abandons_body():
+            headers.append(("Connection", "close"))
+        if isinstance(reply, Response):
+            await self._answer_whole(reply, headers)
+        else:
+            await self._answer_stream(reply, headers)
+
+    async def _answer_whole(self, reply: Response, headers: list[tuple[str, str]]) -> None:
+        bodiless = reply.status in (204, 304)
+        if not bodiless and not any(name == "Content-Length" for name, _ in reply.headers):
+            headers.append(("Content-Length", str(len(reply.body))))
+        head = self._h11.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+        data = b""
+        if reply.body and not bodiless and self._h11.their_state is not h11.SWITCHED_PROTOCOL and not self._is_head():
+            data = self._h11.send(h11.Data(data=reply.body)) or b""
+        end = self._h11.send(h11.EndOfMessage()) or b""
+        self.deadline = self._loop.time() + self._server.limits.drain_seconds
+        self._channel.write(head + data + end)
+        await self._channel.drain()
+        self.deadline = None
+
+    async def _answer_stream(self, reply: StreamResponse, headers: list[tuple[str, str]]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._channel.when_gone(task.cancel)
+        try:
+            self._send(h11.Response(status_code=reply.status, headers=headers))
+            async for chunk in reply.body:
+                if chunk:
+                    self._send(h11.Data(data=chunk))
+                    await self._channel.drain()
+            self._channel.when_gone(None)
+            self._send(h11.EndOfMessage())
+        except asyncio.CancelledError:
+            if not self._channel.gone:
+                raise
+            raise ConnectionResetError("the client is gone") from None
+        except ConnectionError:
+            raise
+        except Exception:
+            # The head is out, so the only honest answer left is a body that does not end as it should.
+            log.exception("a response broke off")
+            self._channel.abort()
+            raise ConnectionAbortedError("a response broke off") from None
+        finally:
+            self._channel.when_gone(None)
+            close = getattr(reply.body, "aclose", None)
+            if close is not None:
+                with contextlib.suppress(Exception):
+                    await close()
+
+    async def _settle(self) -> bool:
+        """After an answer: is the connection fit for another request?"""
+        if self._abandons_body():
+            await self._linger()
+            return False
+        if not await self._finish_body():
+            return False
+        return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and not self._server.closing
+
+    def _abandons_body(self) -> bool:
+        """True when what is left of the request's body is not worth reading (or will never come)."""
+        body = self._body
+        if body is None or body.finished:
+            return False
+        return self._h11.they_are_waiting_for_100_continue or body.length is None or body.length > _LINGER_BYTES
+
+    async def _finish_body(self) -> bool:
+        """Read the request to its end; False when that cannot be."""
+        body = self._body
+        assert body is not None
+        if body.finished:
+            if self._h11.their_state is h11.SEND_BODY:
+                self._h11.next_event()  # the end of a body that nobody asked for
+            return True
+        body.limit = UNLIMITED
+        try:
+            async for _ in body.chunks():
+                pass
+        except HypercellError:
+            return False
+        return True
+
+    async def _refuse(self, error: HypercellError) -> bool:
+        if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return False
+        reply = self._server.explain(self._last, error)
+        if not self._abandons_body():
+            reply.headers += (("Connection", "close"),)
+        await self._answer(reply)
+        await self._linger()
+        return False
+
+    async def _linger(self) -> None:
+        """Close without a reset that could take the answer away: say that we are done, and read on for a moment."""
+        self._channel.write_eof()
+        self.deadline = self._loop.time() + _LINGER_SECONDS
+        received = 0
+        while received < _LINGER_BYTES:
+            data = await self._channel.read()
+            if not data:
+                break
+            received += len(data)
+
+    def _is_head(self) -> bool:
+        return self._last is not None and self._last.method == "HEAD"
+
+    def _send(self, event: h11.Event) -> None:
+        data = self._h11.send(event)
+        if data:
+            self._channel.write(data)
+
+    def _fixed_headers(self) -> Headers:
+        return (*self._server.headers, ("Date", _http_date(int(time.time()))))
+
+
+_date: tuple[int, str] = (0, "")
+
+
+def _http_date(now: int) -> str:
+    global _date
+    if _date[0] != now:
+        _date = (now, formatdate(now, usegmt=True))
+    return _date[1]
+
+
+def _split_target(target: bytes) -> tuple[str, str]:
+    """Path (decoded) and query string of a request target. Raises `InvalidArgument`."""
+    match = _ABSOLUTE_FORM.match(target)
+    raw, _, query = (target[match.end() :] if match else target).partition(b"?")
+    try:
+        path = unquote_to_bytes(raw or b"/").decode()
+        text = query.decode()
+    except UnicodeDecodeError:
+        raise InvalidArgument("the request's path is not UTF-8") from None
+    if not path.startswith("/") or "\0" in path:
+        raise InvalidArgument("malformed request target")
+    return path, text
+
+
+def _body_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Announced bytes, None for a chunked body. A request with both framings is how requests are smuggled past
+    an intermediary that believes the other one (RFC 9112, section 6.1): refused."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    chunked = any(name == b"transfer-encoding" for name, _ in headers)
+    if chunked and lengths:
+        raise MalformedRequest("both Content-Length and Transfer-Encoding", 400)
+    if chunked:
+        return None
+    return int(lengths[0]) if lengths else 0
+
+
+def _as_http(error: Exception) -> HypercellError:
+    if isinstance(error, h11.RemoteProtocolError):
+        return MalformedRequest(f"malformed request: {error}", error.error_status_hint)
+    if isinstance(error, HypercellError):
+        return error
+    log.error("a handler failed", exc_info=error)
+    fault = HypercellError("internal error: the daemon's log says more")
+    fault.__cause__ = error
+    return fault
