@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-	RULES_MAX = 1024,
+	RULES_MAX = 1024, // of the list
 	PROLOGUE = 6,
 	RULE_MAX = 7,  // instructions a rule can take
 	EPILOGUE = 2,
@@ -22,6 +22,24 @@ struct rule {
 	uint32_t access; // BPF_DEVCG_ACC_*
 	int64_t major, minor; // -1: any
 };
+
+enum { READ_WRITE_MKNOD = BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE | BPF_DEVCG_ACC_MKNOD };
+
+// What every container may do, whatever the list says, as in runc: making nodes (using them is another matter), and
+// the devices that mount.c puts into /dev.
+static const struct rule defaults[] = {
+	{true, BPF_DEVCG_DEV_CHAR, BPF_DEVCG_ACC_MKNOD, -1, -1},
+	{true, BPF_DEVCG_DEV_BLOCK, BPF_DEVCG_ACC_MKNOD, -1, -1},
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 1, 3},    // null
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 1, 5},    // zero
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 1, 7},    // full
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 1, 8},    // random
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 1, 9},    // urandom
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 5, 0},    // tty
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 5, 2},    // ptmx
+	{true, BPF_DEVCG_DEV_CHAR, READ_WRITE_MKNOD, 136, -1}, // pts
+};
+enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
 
 static struct bpf_insn instruction(int code, int to, int from, int offset, int32_t k)
 {
@@ -69,7 +87,7 @@ static int parse_rule(const struct json *entry, struct rule *out, struct failure
 			return fail(f, "invalid", "linux.resources.devices: access \"%s\"", access);
 	}
 	if (out->access == 0)
-		out->access = BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE | BPF_DEVCG_ACC_MKNOD;
+		out->access = READ_WRITE_MKNOD;
 	if (parse_number(json_get(entry, "major"), &out->major, "major", f) != 0 ||
 	    parse_number(json_get(entry, "minor"), &out->minor, "minor", f) != 0)
 		return -1;
@@ -78,9 +96,7 @@ static int parse_rule(const struct json *entry, struct rule *out, struct failure
 
 static bool takes_all(const struct rule *r)
 {
-	const uint32_t all = BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE | BPF_DEVCG_ACC_MKNOD;
-
-	return r->type == 0 && r->access == all && r->major < 0 && r->minor < 0;
+	return r->type == 0 && r->access == READ_WRITE_MKNOD && r->major < 0 && r->minor < 0;
 }
 
 // Reads the rules. What comes before a rule that matches everything has no effect any more, so that rule becomes
@@ -102,6 +118,10 @@ static int parse_rules(const struct json *devices, struct rule *rules, size_t *n
 			++*n;
 		}
 	}
+	if (*n == 0 && *fallback)
+		return 0; // everything is allowed already
+	memcpy(&rules[*n], defaults, sizeof defaults);
+	*n += DEFAULTS;
 	return 0;
 }
 
@@ -138,10 +158,10 @@ static size_t emit_rule(struct bpf_insn *out, const struct rule *r)
 		tests[tests_length++] = n;
 		out[n++] = instruction(BPF_JMP | BPF_JNE | BPF_K, BPF_REG_2, 0, 0, (int32_t)r->type);
 	}
-	if (r->access != 7) {
+	if (r->access != READ_WRITE_MKNOD) {
 		out[n++] = instruction(BPF_ALU | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_3, 0, 0);
 		out[n++] = instruction(BPF_ALU | BPF_AND | BPF_K, BPF_REG_1, 0, 0,
-				       (int32_t)(r->allow ? ~r->access & 7 : r->access));
+				       (int32_t)(r->allow ? ~r->access & READ_WRITE_MKNOD : r->access));
 		tests[tests_length++] = n;
 		out[n++] = instruction(BPF_JMP | (r->allow ? BPF_JNE : BPF_JEQ) | BPF_K, BPF_REG_1, 0, 0, 0);
 	}
@@ -178,7 +198,7 @@ static int compile(const struct rule *rules, size_t n, bool fallback, struct bpf
 
 int device_compile(const struct json *devices, struct bpf_insn **out, size_t *length, struct failure *f)
 {
-	struct rule *rules = calloc(RULES_MAX + 1, sizeof *rules);
+	struct rule *rules = calloc(RULES_MAX + DEFAULTS + 1, sizeof *rules);
 	size_t n;
 	bool fallback;
 

@@ -9,7 +9,8 @@
 #include "failure.h"
 #include "json.h"
 
-// Translates the list (later rules win, as in cgroup v1) into eBPF. `out` is malloc'd. Returns 0, or -1 with f.
+// Translates the list (NULL: empty; what it does not allow is denied; later rules win, as in cgroup v1) and the devices
+// that every container has into eBPF. `out` is malloc'd, NULL if everything is allowed. Returns 0, or -1 with f.
 int device_compile(const struct json *devices, struct bpf_insn **out, size_t *length, struct failure *f);
 
 // Compiles and attaches it to a cgroup's directory, replacing what was attached before. In the agent. A kernel without
