@@ -214,11 +214,10 @@ class Client(asyncio.BufferedProtocol):
         for kind, flags, ident, offset, payload in self._parser.feed(data):
             if kind == frames.DATA:
                 output = outputs.get(ident)
-                if output is None:
-                    if self.failure is not None:
-                        return
-                    raise ProtocolError(f"data for stream {ident}, which is not open")
-                output.data(offset, payload, bool(flags))
+                if output is not None:
+                    output.data(offset, payload, bool(flags))
+                elif self.failure is None:
+                    self._streams.unexpected_data(ident)
             elif self.failure is not None:
                 return
             elif kind == frames.REPLY:

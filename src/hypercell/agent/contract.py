@@ -61,7 +61,7 @@ class Agent(Protocol):
     """Why it ended, for a person; None while it lives."""
 
     async def request(self, op: str, members: Mapping[str, Any] | None = None, timeout: float = 30.0) -> Json:
-        """The reply, checked: members that the protocol does not name are left out, numbers that the guest left out are 0.
+        """The reply, checked: members that the protocol does not name are left out, missing numbers are 0.
 
         The guest's ERROR becomes the house's error: invalid -> InvalidArgument, not-found -> NotFound, exists/busy ->
         Conflict, unsupported -> Unsupported, exec-not-found/exec-denied -> ExecFailed(127/126), no-space -> NoSpace,
@@ -82,7 +82,7 @@ class Agent(Protocol):
 
 
 Connect = Callable[[Opener, Callable[[Json], None], float], Awaitable[Agent]]
-"""connect(opener, on_event, timeout): greet, retrying until the deadline; `VmFailed('boot-failed')` when nobody answers.
+"""connect(opener, on_event, timeout): greet, retrying until the deadline; `VmFailed('boot-failed')` if none answers.
 
 What the opener raises is passed on, but for an `OSError`, after which it is tried again. `on_event` is called with each
 EVENT, synchronously, already validated; the first may come before `connect` returns."""

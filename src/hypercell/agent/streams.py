@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hypercell.agent.contract import Json
 from hypercell.agent.failure import agent_lost
@@ -13,7 +13,7 @@ from hypercell.agent.input import Input, Writable
 from hypercell.agent.output import Output
 
 _MAX_ID: Final = 2**32 - 1
-_MAX_EARLY: Final = 1024
+_REMEMBERED: Final = 1024
 _STANDARD: Final = ("stdin", "stdout", "stderr")
 _TOUCHING: Final = frozenset(
     {
@@ -29,6 +29,7 @@ _TOUCHING: Final = frozenset(
 )
 
 _Owner = tuple[str, str]
+_Value = TypeVar("_Value")
 
 
 class Streams:
@@ -43,6 +44,7 @@ class Streams:
         self._unborn: set[int] = set()
         self._owners: dict[int, _Owner] = {}
         self._early: dict[int, tuple[int, int]] = {}
+        self._closed: dict[int, None] = {}
         self._failure: str | None = None
 
     # For the users of streams.
@@ -95,9 +97,12 @@ class Streams:
             return
         if stream in self.outputs:
             raise ProtocolError(f"stream {stream}: a WINDOW for an output")
-        self._early[stream] = (acknowledged, limit)
-        if len(self._early) > _MAX_EARLY:
-            del self._early[next(iter(self._early))]
+        _remember(self._early, stream, (acknowledged, limit))
+
+    def unexpected_data(self, stream: int) -> None:
+        """DATA for no open output: the guest may not know yet that it was closed. Raises `ProtocolError`."""
+        if stream not in self._closed:
+            raise ProtocolError(f"data for stream {stream}, which is not open")
 
     def fail(self, reason: str) -> None:
         self._failure = reason
@@ -129,6 +134,9 @@ class Streams:
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
         if op == "archive.put":
             return lambda reply: self._end([members.get("stream")])
+        if op == "stream.close" and members.get("stream") in self.outputs:
+            _remember(self._closed, members["stream"], None)
+            self._end([members["stream"]])
         return lambda reply: self._ended(op, members, reply)
 
     def _ended(self, op: str, members: Mapping[str, Any], reply: Json | None) -> None:
@@ -136,9 +144,7 @@ class Streams:
             return
         if op == "state":
             self._learn(reply)
-        elif op == "stream.close":
-            self._end([members.get("stream")])
-        else:
+        elif op != "stream.close":
             process = members.get("process") if op == "process.reap" else None
             self._end(self._of(str(members.get("container")), process))
 
@@ -176,3 +182,10 @@ class Streams:
         self._owners.pop(stream, None)
         self._early.pop(stream, None)
         self._unborn.discard(stream)
+
+
+def _remember(table: dict[int, _Value], stream: int, value: _Value) -> None:
+    """Keep the last few: the guest cannot make the table grow."""
+    table[stream] = value
+    if len(table) > _REMEMBERED:
+        del table[next(iter(table))]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hypercell.agent import frames
-from hypercell.agent.fake.process import GuestError
+from hypercell.agent.fake.members import GuestError
 
 if TYPE_CHECKING:
     from hypercell.agent.fake.guest import FakeGuest

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from hypercell.agent.fake.members import GuestError
 from hypercell.agent.fake.programs import PROGRAMS, Program
 from hypercell.agent.fake.streams import InputQueue, OutputRing
 from hypercell.agent.fake.tree import Tree
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
 _SIGINT, _SIGKILL = 2, 9
 _DENIED = "denied"
 """A program of this name exists and is not executable."""
-
-
-class GuestError(Exception):
-    """Becomes an ERROR frame."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 def find_program(args: list[str]) -> None:
@@ -64,9 +57,6 @@ class Container:
 
     def running(self) -> list[Process]:
         return [process for process in self.processes.values() if process.status == "running"]
-
-    def pause(self) -> None:
-        self.paused = True
 
     def resume(self) -> None:
         self.paused = False

@@ -75,11 +75,12 @@ class OutputRing:
         if drop > 0:
             del self._kept[:drop]
             self.base += drop
-        self.done = self.done or acknowledged > self.end
+        settled = acknowledged > self.end and not self.done
+        self.done = self.done or settled
         self._limit = max(limit, self._limit or 0)
         self._sent = self.base if first else max(self._sent, self.base)
         self._pump()
-        if drop > 0:
+        if drop > 0 or settled:
             self.on_space()
         return complaint
 
@@ -150,6 +151,11 @@ class InputQueue:
             self._granted = grant
             self.greeted()
         return data
+
+    def end(self) -> None:
+        """The host closed it by request: no more will come."""
+        self.eof = True
+        self.on_input()
 
     def close(self) -> None:
         """The program closed it or is gone: what comes is dropped, and never held back."""
