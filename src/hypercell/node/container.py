@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One container: where it stands, and the verbs that move it. Starting, ending and removal have modules of their own.
+
+`lock` is held while a start or an end is carried out, so these never overlap. Verbs that end a container do not take
+it before the end has come: they break into a start that is under way (`abort_start`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from hypercell.agent.contract import Agent
+from hypercell.base.errors import Conflict, HypercellError, NotFound, NotModified
+from hypercell.node.attach import ContainerAttachment, RunInput
+from hypercell.node.exec import Exec
+from hypercell.node.guest_state import ContainerState
+from hypercell.node.logs import Log
+from hypercell.node.output import RunOutput
+from hypercell.node.pod import Pod
+from hypercell.node.records import Phase, Record
+from hypercell.node.restart import Backoff
+from hypercell.node.run import Ending, Run
+from hypercell.node.services import NodeEvent, Services
+from hypercell.node.types import Output, State, Status
+from hypercell.node.waits import Waits
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+SIGKILL = 9
+KILLED = 128 + SIGKILL
+VM_DIED = 255
+"""Exit code of a program whose VM ended under it: nobody knows a better one."""
+_KEPT_EXECS = 100
+
+
+class Container:
+    def __init__(self, record: Record, pod: Pod, services: Services) -> None:
+        self.record = record
+        self.pod = pod
+        self.services = services
+        self.status = Status.CREATED if record.phase is Phase.CREATED else Status.EXITED
+        self.lock = asyncio.Lock()
+        self.log = Log(services.storage.logs(record.id), services.config.log_size)
+        self.output = RunOutput(self.log)
+        self.input = RunInput()
+        self.run: Run | None = None
+        self.starting = False
+        self.aborted = False
+        self.ending_by_user = False
+        """A kill, stop or removal is what ends the VM: its end is no failure."""
+        self.restarting_by_user = False
+        self.removing = False
+        self.removed = asyncio.Event()
+        self.waits = Waits()
+        self.backoff = Backoff()
+        self.pending_restart: asyncio.Task[None] | None = None
+        self.execs: dict[str, Exec] = {}
+        self.console = (24, 80)
+        self.trace: dict[str, float] = {}
+        self.forget: Callable[[], None] = lambda: None
+        """Set by the node: takes it off the list."""
+        self.after_end: Callable[[Container], Awaitable[None]] = _nothing
+        """Set by the node: called when a run has ended, to restart or to remove it."""
+        pod.watchers[record.id] = self
+
+    # What it is
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def active(self) -> bool:
+        """docker's `Running`: a program runs, or soon will again."""
+        return self.status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
+
+    @property
+    def state(self) -> State:
+        record, vm = self.record, self.pod.vm
+        return State(
+            status=self.status,
+            pid=vm.pid if vm is not None and self.run is not None else 0,
+            exit_code=0 if self.run is not None else record.exit_code,
+            error=record.error,
+            oom_killed=record.oom_killed,
+            started_ns=record.started_ns,
+            finished_ns=record.finished_ns,
+            restart_count=record.restart_count,
+        )
+
+    def emit(self, action: str, **attributes: str) -> None:
+        self.services.emit(NodeEvent(action, self.id, attributes))
+
+    async def save(self, **changes: Any) -> None:
+        """Change the record and write it down."""
+        self.record = replace(self.record, **changes)
+        await self.services.records.save(self.record)
+
+    def agent(self) -> Agent:
+        """Of its running VM. Raises `Conflict`."""
+        if self.run is None or self.pod.agent is None:
+            raise Conflict(f"container {self.id} is not running", "start it first")
+        return self.pod.agent
+
+    def refuse_removed(self) -> None:
+        if self.removing:
+            raise Conflict(f"container {self.id} is marked for removal and cannot be used", "create another one")
+
+    # What its pod tells
+
+    def on_event(self, event: Json) -> None:
+        kind, process = event.get("event"), event.get("process")
+        if kind == "container.oom":
+            self.emit("oom")
+        elif kind == "process.exited" and process == "init":
+            if self.run is not None:
+                self.run.on_exited(event)
+        elif kind == "process.exited" and (exec_ := self.execs.get(str(process))) is not None:
+            exec_.on_exited(event)
+
+    def on_reconnected(self, agent: Agent, found: dict[str, ContainerState]) -> None:
+        state = found.get(self.id)
+        if self.run is None or self.run.ending.done():
+            return
+        if state is None or state.init is None:
+            self.on_vm_ended("agent-lost", "the guest forgot the container")
+            return
+        self.run.adopt(agent, state.init, self.output, self.input)
+        self.adopt_execs(agent, state)
+
+    def adopt_execs(self, agent: Agent, state: ContainerState) -> None:
+        for process in state.processes.values():
+            if process.id in self.execs and not self.execs[process.id].exited.is_set():
+                self.execs[process.id].adopt(agent, process)
+
+    def on_vm_ended(self, reason: str, detail: str) -> None:
+        if self.run is None:
+            return
+        if self.ending_by_user:
+            self.run.end(Ending(KILLED, time.time_ns()))
+        else:
+            self.run.end(Ending(VM_DIED, time.time_ns(), reason=reason, detail=detail))
+
+    # Verbs that end it
+
+    async def stop(self, timeout: int | None, signal: int | None) -> None:
+        """Raises `NotModified` when it does not run."""
+        self.refuse_removed()
+        if await self.abort_start() or await self.cancel_restart():
+            self.emit("stop")
+            return
+        run = self.run
+        if run is None:
+            raise NotModified(f"container {self.id} is not running")
+        await self.note_user_stop()
+        await self.end_run(run, self.record.spec.stop_timeout if timeout is None else timeout, signal)
+        self.emit("stop")
+
+    async def end_run(self, run: Run, timeout: int, signal: int | None) -> None:
+        """Ask, then force."""
+        number = signal or self.record.spec.stop_signal
+        self.emit("kill", signal=str(number))
+        try:
+            await self.signal(number)
+        except HypercellError as error:
+            log.warning("container %s cannot be asked to stop: %s", self.id[:12], error)
+            timeout = 0
+        if not await run.ended_within(None if timeout < 0 else timeout):
+            self.emit("kill", signal=str(SIGKILL))
+            await self.end_by_force(run)
+        await run.settled.wait()
+
+    async def kill(self, signal: int) -> None:
+        self.refuse_removed()
+        if signal == SIGKILL and (await self.abort_start() or await self.cancel_restart()):
+            return
+        run = self.run
+        if run is None:
+            raise Conflict(f"cannot kill container: {self.id}: container {self.id} is not running", "start it first")
+        if signal in (SIGKILL, self.record.spec.stop_signal):
+            await self.note_user_stop()
+        self.emit("kill", signal=str(signal))
+        if signal == SIGKILL:
+            await self.end_by_force(run)
+            await run.settled.wait()
+        else:
+            await self.signal(signal)
+
+    async def signal(self, number: int) -> None:
+        agent, bound = self.agent(), self.services.bounds.request
+        members = {"container": self.id, "process": "init", "signal": number}
+        await agent.request("process.signal", members, bound)
+        if self.status is Status.PAUSED:  # a frozen process hears nothing
+            await agent.request("container.resume", {"container": self.id}, bound)
+            self.status = Status.RUNNING
+
+    async def end_by_force(self, run: Run) -> None:
+        """SIGKILL; and if the guest does not do it, end the VM."""
+        bound = self.services.bounds.kill
+        try:
+            async with asyncio.timeout(bound):
+                await self.signal(SIGKILL)
+        except (HypercellError, TimeoutError) as error:
+            log.warning("the guest of %s does not kill it: %s", self.id[:12], error or "no answer")
+            bound = 0
+        if not await run.ended_within(bound):
+            self.ending_by_user = True
+            await self.pod.kill()
+
+    async def abort_start(self) -> bool:
+        """Break off a start that is under way; True if there was one."""
+        if not self.starting:
+            return False
+        self.aborted = self.ending_by_user = True
+        await self.pod.kill()
+        async with self.lock:
+            return self.run is None
+
+    async def cancel_restart(self) -> bool:
+        """Call off a restart that the policy has planned; True if there was one."""
+        pending, self.pending_restart = self.pending_restart, None
+        if pending is None or self.status is not Status.RESTARTING:
+            return False
+        pending.cancel()
+        self.status = Status.EXITED
+        await self.save(phase=Phase.EXITED, stopped_by_user=True)
+        self.waits.exited(self.record.exit_code, self.record.error)
+        return True
+
+    async def note_user_stop(self) -> None:
+        """Before the signal: whatever happens now, the restart policy must know who wanted it."""
+        if self.record.spec.restart.name != "no" and not self.restarting_by_user:
+            await self.save(stopped_by_user=True)
+
+    # Verbs of a running container
+
+    async def pause(self) -> None:
+        if self.status is Status.PAUSED:
+            raise Conflict(f"container {self.id} is already paused")
+        await self.agent().request("container.pause", {"container": self.id}, self.services.bounds.request)
+        self.status = Status.PAUSED
+        self.emit("pause")
+
+    async def unpause(self) -> None:
+        if self.status is not Status.PAUSED:
+            raise Conflict(f"container {self.id} is not paused")
+        await self.agent().request("container.resume", {"container": self.id}, self.services.bounds.request)
+        if self.run is not None:
+            self.status = Status.RUNNING
+        self.emit("unpause")
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """The size of its terminal, now or at its next start."""
+        self.console = (rows, columns)
+        if self.run is not None:
+            members = {"container": self.id, "process": "init", "rows": rows, "columns": columns}
+            await self.agent().request("process.resize", members, self.services.bounds.request)
+
+    async def request(self, op: str, **members: Any) -> Json:
+        """Any other operation of the agent on this container."""
+        return await self.agent().request(op, {"container": self.id, **members}, self.services.bounds.request)
+
+    def attach(
+        self, stdin: bool, stdout: bool, stderr: bool, stream: bool = True, logs: bool = False
+    ) -> ContainerAttachment:
+        """To this run, or to the next one if none is under way."""
+        self.refuse_removed()
+        if self.status in (Status.PAUSED, Status.RESTARTING):
+            words = "paused, unpause" if self.status is Status.PAUSED else "restarting, wait for"
+            raise Conflict(f"container {self.id} is {words} the container before attach")
+        kinds = {Output.STDOUT: stdout, Output.STDERR: stderr}
+        tap = self.output.attach(frozenset(kind for kind, wanted in kinds.items() if wanted), logs, stream)
+        spec = self.record.spec
+        source = self.input if stdin and stream and spec.open_stdin else None
+        return ContainerAttachment(spec.tty, tap, source, spec.stdin_once and not spec.tty, self.resize)
+
+    # Execs
+
+    def add_exec(self, exec_: Exec) -> None:
+        if self.status is Status.PAUSED:
+            raise Conflict(f"container {self.id} is paused, unpause the container before exec")
+        self.agent()
+        ended = [known for known in self.execs.values() if known.exited.is_set()]
+        for old in ended[: max(0, len(self.execs) - _KEPT_EXECS)]:
+            del self.execs[old.id]
+        self.execs[exec_.id] = exec_
+
+    def exec(self, exec_id: str) -> Exec:
+        if exec_id not in self.execs:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return self.execs[exec_id]
+
+    async def wait(self, condition: str, ready: Callable[[], None] | None) -> tuple[int, str]:
+        """(exit code, error); see the contract of the cloud."""
+        if condition == "not-running" and not self.active and not self.starting:
+            if ready is not None:
+                ready()
+            return self.record.exit_code, self.record.error
+        return await self.waits.wait(condition, ready)
+
+
+async def _nothing(container: Container) -> None:
+    """A container that no node holds."""

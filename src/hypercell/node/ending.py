@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a container's run ends: the last bytes of output, the record, the news, the VM; then the restart policy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from hypercell.base.errors import HypercellError
+from hypercell.node.attach import RunInput
+from hypercell.node.container import Container
+from hypercell.node.crash import crash_point
+from hypercell.node.output import RunOutput
+from hypercell.node.pod import WORDS
+from hypercell.node.records import Phase
+from hypercell.node.restart import wants_restart
+from hypercell.node.run import Ending, Run
+from hypercell.node.types import Status
+
+log = logging.getLogger(__name__)
+
+_EXECS_BOUND = 2.0
+_RETRY_SAVE = 5.0
+
+
+async def follow(container: Container, run: Run) -> None:
+    """From a start (or an adoption) to the end; what comes after it is the node's to decide."""
+    ending = await run.ending
+    await run.drain()
+    async with container.lock:
+        await _settle(container, run, ending)
+    await container.after_end(container)
+
+
+async def _settle(container: Container, run: Run, ending: Ending) -> None:
+    record = container.record
+    restart = (
+        wants_restart(record.spec.restart, ending.code, record.restart_count, record.stopped_by_user)
+        and not container.removing
+        and not container.restarting_by_user
+    )
+    container.record = replace(
+        record,
+        phase=Phase.RESTARTING if restart else Phase.EXITED,
+        exit_code=ending.code,
+        error=error_words(ending),
+        reason=ending.reason,
+        oom_killed=ending.oom,
+        finished_ns=ending.at_ns,
+    )
+    vanishes = container.removing or (record.spec.auto_remove and not restart and not container.restarting_by_user)
+    crash_point("exit-seen")
+    if not vanishes:  # the row goes anyway
+        await _write_down(container)
+    crash_point("exit-recorded")
+    await _end_execs(container)
+    container.run = None
+    container.status = Status.RESTARTING if restart else Status.EXITED
+    _tell(container, ending)
+    release_clients(container)
+    run.settled.set()
+    try:
+        if vanishes or ending.reason or container.ending_by_user:
+            await container.pod.destroy()
+        else:
+            await container.pod.shut_down()
+    except HypercellError as error:
+        log.error("the VM of %s is not removed: %s", container.id[:12], error)
+    crash_point("vm-ended")
+
+
+def error_words(ending: Ending) -> str:
+    """What `State.error` says of a VM that ended under its container."""
+    if not ending.reason:
+        return ""
+    words = WORDS.get(ending.reason, ending.reason)
+    return f"{words}: {ending.detail}" if ending.detail else words
+
+
+async def _write_down(container: Container) -> None:
+    try:
+        await container.services.records.save(container.record)
+    except Exception:
+        # The end has happened, whether or not it can be written: tell it, and try to write it again.
+        log.exception("the end of %s cannot be written down", container.id[:12])
+        container.services.tasks.spawn(_write_down_later(container), f"record of {container.id[:12]}")
+
+
+async def _write_down_later(container: Container) -> None:
+    run = container.record.run
+    while container.record.run == run and not container.removing:
+        await asyncio.sleep(_RETRY_SAVE)
+        try:
+            await container.services.records.save(container.record)
+        except Exception as error:
+            log.warning("the end of %s still cannot be written down: %s", container.id[:12], error)
+        else:
+            return
+
+
+async def _end_execs(container: Container) -> None:
+    """They have been killed with the container; let their last output through."""
+    living = [exec_ for exec_ in container.execs.values() if exec_.began and not exec_.drained]
+    if living and container.pod.agent is not None and not container.pod.agent.closed.is_set():
+        await asyncio.wait([asyncio.ensure_future(exec_.drain()) for exec_ in living], timeout=_EXECS_BOUND)
+    for exec_ in living:
+        exec_.vm_ended()
+
+
+def _tell(container: Container, ending: Ending) -> None:
+    record = container.record
+    seconds = max(0, ending.at_ns - record.started_ns) // 10**9
+    attributes = {"exitCode": str(ending.code), "execDuration": str(seconds)}
+    if ending.reason:
+        attributes |= {"reason": ending.reason, "error": record.error}
+    elif ending.oom:
+        attributes["reason"] = "oom"
+    container.emit("die", **attributes)
+    container.waits.exited(ending.code, record.error)
+
+
+def release_clients(container: Container) -> None:
+    """This run is over for them; whoever attaches now waits for the next one."""
+    output, container.output = container.output, RunOutput(container.log)
+    stdin, container.input = container.input, RunInput()
+    stdin.bind(None)
+    output.finish()

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answer a `LogQuery`: tail, since, until, follow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+from hypercell.node.logs.log import START, Cursor, Log
+from hypercell.node.logs.record import Entry
+from hypercell.node.types import LogQuery, LogRecord, Output
+
+
+async def read(log: Log, query: LogQuery, live: Callable[[], bool]) -> AsyncIterator[LogRecord]:
+    """Records that match, oldest first. With `follow`, goes on until *live* says that nothing more will come."""
+    cursor = await asyncio.to_thread(_start, log, query, log.end())
+    while True:
+        changed, alive = log.changed(), live()
+        entries, cursor = await log.forward(cursor)
+        for entry in entries:
+            if query.until_ns and entry.time_ns > query.until_ns:
+                return
+            if _wanted(entry, query):
+                yield LogRecord(entry.stream, entry.time_ns, entry.data)
+        if entries:
+            continue
+        if not (query.follow and alive):
+            return
+        if not await _more(changed, query.until_ns):
+            return
+
+
+async def _more(changed: asyncio.Event, until_ns: int) -> bool:
+    """Wait for the log to change; False when `until` came first."""
+    if not until_ns:
+        await changed.wait()
+        return True
+    try:
+        await asyncio.wait_for(changed.wait(), max(0.0, (until_ns - time.time_ns()) / 1e9))
+    except TimeoutError:
+        return False
+    return True
+
+
+def _wanted(entry: Entry, query: LogQuery) -> bool:
+    chosen = query.stdout if entry.stream is Output.STDOUT else query.stderr
+    return chosen and entry.time_ns >= query.since_ns
+
+
+def _start(log: Log, query: LogQuery, end: Cursor) -> Cursor:
+    if query.tail == 0:
+        return end
+    if query.tail > 0:
+        return _tail(log, query, end)
+    return _since(log, query.since_ns)
+
+
+def _tail(log: Log, query: LogQuery, end: Cursor) -> Cursor:
+    """Before the last N records that match, read from the end."""
+    left = query.tail
+    for segment in reversed(log.segments()):
+        at = end.offset if segment == end.segment else log.segment_size(segment)
+        while at > 0:
+            entries, before = log.backward(segment, at)
+            for entry in entries:
+                at -= entry.size
+                if entry.time_ns < query.since_ns:
+                    return Cursor(segment, at + entry.size)
+                if _wanted(entry, query) and not (query.until_ns and entry.time_ns > query.until_ns):
+                    left -= 1
+                    if left == 0:
+                        return Cursor(segment, at)
+            at = before
+    return START
+
+
+def _since(log: Log, since_ns: int) -> Cursor:
+    """Skip segments that ended before *since_ns*: those whose successor begins before it."""
+    start = START
+    if since_ns:
+        for segment in log.segments():
+            size = log.segment_size(segment)
+            entries, _ = log.backward(segment, size)
+            if entries and entries[0].time_ns < since_ns:
+                start = Cursor(segment, size)
+    return start

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pod: one VM, the connection to its agent, and the watch over both.
+
+A pod tells its containers three things: an event of the agent, that the connection was lost and is back, and that the
+VM has ended and how. Whatever a VM does or omits, each call here returns in a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from hypercell.agent.contract import Agent
+from hypercell.base.errors import HypercellError, VmFailed
+from hypercell.base.sizes import MIB
+from hypercell.node.crash import crash_point
+from hypercell.node.guest_state import ContainerState, highest_stream, parse
+from hypercell.node.network import Port
+from hypercell.node.records import PodRecord
+from hypercell.node.services import Services
+from hypercell.node.trace import Trace
+from hypercell.vm.driver import Disk, ExitReason, Nic, Slot, Vm, VmExit, VmSpec
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+AGENT_LOST = "agent-lost"
+WORDS = {
+    "boot-failed": "the VM did not boot",
+    "hypervisor-failed": "the hypervisor failed",
+    "hypervisor-killed": "the hypervisor was killed",
+    "guest-panic": "the guest's kernel panicked",
+    "guest-reset": "the VM reset itself",
+    AGENT_LOST: "the VM runs but does not answer, and was killed",
+    "shutdown": "the VM was ended",
+    "unknown": "the VM ended while the daemon was away",
+}
+
+
+class Watcher(Protocol):
+    """A container of the pod."""
+
+    def on_event(self, event: Json) -> None: ...
+    def on_reconnected(self, agent: Agent, found: dict[str, ContainerState]) -> None: ...
+    def on_vm_ended(self, reason: str, detail: str) -> None: ...
+
+
+class Pod:
+    def __init__(self, record: PodRecord, services: Services) -> None:
+        self.record = record
+        self.port: Port = record.port
+        self.vm: Vm | None = None
+        self.agent: Agent | None = None
+        self.watchers: dict[str, Watcher] = {}
+        """By container id."""
+        self._services = services
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    # Beginning
+
+    async def boot(self, disks: Mapping[Slot, Disk], trace: Trace) -> Agent:
+        """Launch the VM, greet its agent, configure it. The caller calls `destroy` on any error."""
+        services, spec = self._services, self.record.spec
+        with trace.step("network"):
+            tap = await services.network.open_tap(self.id)
+        crash_point("tap-open")
+        memory = -(-spec.memory // MIB) + services.kernel.overhead_mib
+        vm_spec = VmSpec(
+            id=self.id,
+            vcpus=spec.vcpus,
+            memory_mib=memory,
+            kernel=services.kernel,
+            disks=dict(disks),
+            nic=Nic(tap, self.port.mac),
+            cpu_quota=spec.cpu_quota,
+        )
+        with trace.step("hypervisor"):
+            self.vm = await services.driver.launch(vm_spec)
+        crash_point("vm-launched")
+        with trace.step("boot"):
+            self.agent = await self._connect(self.vm, services.config.boot_timeout)
+        return self.agent
+
+    async def configure(self, agent: Agent) -> None:
+        """Clock, entropy, ids and addresses: all that must be the VM's own before anything of a tenant runs."""
+        interface = {"mac": self.port.mac, "name": "eth0", "mtu": self.port.mtu}
+        if self.port.address:
+            interface |= {"addresses": [self.port.address], "gateway": self.port.gateway}
+        members = {
+            "hostname": self.record.spec.hostname,
+            "clock_ns": time.time_ns(),
+            "entropy": b64encode(os.urandom(64)).decode(),
+            "machine_id": self.id[:32],
+            "interfaces": [interface],
+        }
+        await agent.request("configure", members, self._services.bounds.request)
+
+    async def adopt(self) -> dict[str, ContainerState] | None:
+        """Find the VM of an earlier daemon and its agent; what the agent knows of containers, or None without a VM.
+
+        Raises `VmFailed` for a VM that does not answer; it still exists then.
+        """
+        self.vm = await self._services.driver.adopt(self.id)
+        if self.vm is None:
+            return None
+        bound = self._services.bounds.reconnect
+        self.agent = await self._connect(self.vm, bound)
+        return parse(await self.agent.request("state", {}, bound))
+
+    def watch(self) -> None:
+        """From now on tell the containers how the VM fares."""
+        self._watch = self._services.tasks.spawn(self._keep(), f"watch of pod {self.id[:12]}")
+
+    async def _connect(self, vm: Vm, timeout: float) -> Agent:
+        """Greet the agent, or find out that the VM ended first."""
+        connect = asyncio.ensure_future(self._services.connect(vm.connect_agent, self._on_event, timeout))
+        ended = asyncio.ensure_future(vm.wait())
+        try:
+            await asyncio.wait({connect, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if connect.done() and connect.exception() is None:
+                return connect.result()
+            if not ended.done():  # give a dying VM the time to say how it dies
+                await asyncio.wait({ended}, timeout=0.2)
+            if ended.done():
+                reason = _reason(ended.result())
+                raise VmFailed(f"{WORDS[reason]} while it booted: {ended.result().detail}".rstrip(": "), reason)
+            error = connect.exception()
+            assert error is not None
+            raise error
+        finally:
+            for task in (connect, ended):
+                task.cancel()
+            await asyncio.gather(connect, ended, return_exceptions=True)
+
+    # Watching
+
+    async def _keep(self) -> None:
+        while True:
+            vm, agent = self.vm, self.agent
+            assert vm is not None and agent is not None
+            ended = asyncio.ensure_future(vm.wait())
+            lost = asyncio.ensure_future(agent.closed.wait())
+            try:
+                await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                lost.cancel()
+                if not ended.done():
+                    ended.cancel()
+            if ended.done() and not ended.cancelled():
+                self._tell_end(_reason(ended.result()), ended.result().detail)
+                return
+            try:
+                await self._reconnect(vm)
+            except VmFailed as error:
+                if error.reason == "boot-failed":
+                    error.reason = AGENT_LOST
+                await vm.kill()
+                self._tell_end(error.reason, "" if error.reason == AGENT_LOST else error.message)
+                return
+
+    async def _reconnect(self, vm: Vm) -> None:
+        bound = self._services.bounds.reconnect
+        log.warning("the connection to the agent of pod %s was lost", self.id[:12])
+        self.agent = agent = await self._connect(vm, bound)
+        try:
+            found = parse(await agent.request("state", {}, bound))
+        except HypercellError as error:
+            raise VmFailed(WORDS[AGENT_LOST], AGENT_LOST) from error
+        agent.reserve_streams(highest_stream(found))
+        for watcher in list(self.watchers.values()):
+            watcher.on_reconnected(agent, found)
+
+    def _tell_end(self, reason: str, detail: str) -> None:
+        for watcher in list(self.watchers.values()):
+            watcher.on_vm_ended(reason, detail)
+
+    def _on_event(self, event: Json) -> None:
+        if event.get("event") == "log":
+            log.info("agent of pod %s: %r", self.id[:12], str(event.get("message", ""))[:512])
+            return
+        watcher = self.watchers.get(str(event.get("container")))
+        if watcher is not None:
+            watcher.on_event(event)
+
+    # Ending
+
+    async def kill(self) -> None:
+        """End the VM now. Containers hear of it as of any other end."""
+        if self.vm is not None:
+            await self.vm.kill()
+
+    async def shut_down(self) -> None:
+        """End the VM in order, so that the disks hold what was written; by force if the guest takes too long."""
+        vm, agent = self.vm, self.agent
+        if vm is not None and agent is not None and not agent.closed.is_set():
+            await self._stop_watching()
+            bound = self._services.bounds.shutdown
+            with contextlib.suppress(HypercellError, TimeoutError):
+                vm.expect_shutdown()
+                await agent.request("shutdown", {"timeout_ms": int(bound * 800)}, bound)
+                await asyncio.wait_for(vm.wait(), bound)
+        await self.destroy()
+
+    async def destroy(self) -> None:
+        """End the VM and remove all that belongs to it. The network port stays, without published ports."""
+        await self._stop_watching()
+        agent, self.agent, self.vm = self.agent, None, None
+        if agent is not None:
+            await agent.close()
+        crash_point("vm-discard")
+        await self._services.driver.discard(self.id)
+        await self._services.network.unpublish(self.id)
+        self.port = self.record.port
+
+    async def let_go(self) -> None:
+        """The daemon ends; the VM does not."""
+        await self._stop_watching()
+        if self.agent is not None:
+            await self.agent.close()
+
+    async def _stop_watching(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None and watch is not asyncio.current_task():
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+
+def _reason(ended: VmExit) -> str:
+    return {ExitReason.UNKNOWN: "unknown"}.get(ended.reason, ended.reason.value)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a daemon does when it comes up: adopt the VMs of its predecessor, finish or undo what that one had begun."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+
+from hypercell.base.errors import HypercellError, VmFailed
+from hypercell.node.container import VM_DIED, Container
+from hypercell.node.ending import follow
+from hypercell.node.exec import Exec, ExecSpec
+from hypercell.node.guest_state import ContainerState, highest_stream
+from hypercell.node.pod import AGENT_LOST, WORDS
+from hypercell.node.records import Phase
+from hypercell.node.restart import wants_restart, wants_start_with_daemon
+from hypercell.node.run import Run
+from hypercell.node.services import Services
+from hypercell.node.types import Status
+
+log = logging.getLogger(__name__)
+
+START_INTERRUPTED = "the daemon ended while the container was starting"
+FAILED_START = 128
+
+
+async def sweep(services: Services, pods: set[str], containers: set[str]) -> None:
+    """Remove what belongs to no record: VMs, directories, ports."""
+    for vm_id in await services.driver.known():
+        if vm_id not in pods:
+            log.warning("removing the VM %s, which belongs to nobody", vm_id[:12])
+            await services.driver.discard(vm_id)
+    for name in await services.storage.sweep(containers):
+        log.warning("removed the directory %r, which belongs to nobody", name)
+    await services.network.reconcile(pods)
+
+
+async def recover(container: Container) -> None:
+    """Bring one container and its record to agree with what there is."""
+    async with container.lock:
+        if container.record.phase in (Phase.STARTING, Phase.RUNNING):
+            await _recover_running(container)
+        else:
+            await _end_leftover(container)
+    if container.run is not None:
+        container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
+        return
+    record = container.record
+    if record.phase is Phase.EXITED and record.ever_started and not record.spec.auto_remove:
+        stopped = record.stopped_by_user
+        if wants_start_with_daemon(record.spec.restart, record.exit_code, record.restart_count, stopped):
+            await container.save(phase=Phase.RESTARTING)
+    if container.record.phase is Phase.RESTARTING:
+        container.status = Status.RESTARTING
+    if container.record.phase is not Phase.CREATED:
+        await container.after_end(container)
+
+
+async def _recover_running(container: Container) -> None:
+    pod, record = container.pod, container.record
+    try:
+        found = await pod.adopt()
+    except HypercellError as error:
+        log.warning("the VM of %s does not answer: %s", container.id[:12], error)
+        reason = error.reason if isinstance(error, VmFailed) and error.reason != "boot-failed" else AGENT_LOST
+        await _settle(container, VM_DIED, WORDS.get(reason, reason), reason)
+        return
+    if found is None:
+        await _settle_vanished(container)
+        return
+    state = found.get(container.id)
+    if state is None or state.init is None or state.init.status == "created":
+        await _settle(container, FAILED_START, START_INTERRUPTED, "interrupted")
+        return
+    await _adopt(container, found, state)
+    if record.phase is Phase.STARTING:
+        await container.save(phase=Phase.RUNNING)
+
+
+async def _adopt(container: Container, found: Mapping[str, ContainerState], state: ContainerState) -> None:
+    pod, record, services = container.pod, container.record, container.services
+    agent = pod.agent
+    assert agent is not None and state.init is not None
+    agent.reserve_streams(highest_stream(found))
+    pod.port = await services.network.allocate(pod.id, record.tenant, pod.record.spec.network)
+    container.output.begin(record.run)
+    run = Run(container.id, record.spec, services)
+    container.run = run
+    container.status = Status.PAUSED if state.status == "paused" else Status.RUNNING
+    for process in state.processes.values():
+        if process.id != "init":
+            known = Exec(process.id, container.id, ExecSpec({"args": []}), services)
+            container.execs[process.id] = known
+            known.adopt(agent, process)
+    run.adopt(agent, state.init, container.output, container.input)
+    pod.watch()
+    log.info("adopted container %s", container.id[:12])
+
+
+async def _settle_vanished(container: Container) -> None:
+    if container.record.phase is Phase.STARTING:
+        await _settle(container, FAILED_START, START_INTERRUPTED, "interrupted")
+    else:
+        await _settle(container, VM_DIED, WORDS["unknown"], "unknown")
+
+
+async def _settle(container: Container, code: int, error: str, reason: str) -> None:
+    """It runs no more, or never did. The record first, then the VM."""
+    record = container.record
+    restart = wants_restart(record.spec.restart, code, record.restart_count, record.stopped_by_user)
+    phase = Phase.RESTARTING if restart else Phase.EXITED
+    await container.save(phase=phase, exit_code=code, error=error, reason=reason, finished_ns=time.time_ns())
+    container.status = Status.RESTARTING if restart else Status.EXITED
+    container.emit("die", exitCode=str(code), reason=reason, error=error)
+    await container.pod.destroy()
+
+
+async def _end_leftover(container: Container) -> None:
+    """The daemon died between the end of the program and that of its VM: let the guest write back its disk."""
+    if container.pod.id not in await container.services.driver.known():
+        return
+    try:
+        if container.record.phase is not Phase.CREATED and await container.pod.adopt() is not None:
+            await container.pod.shut_down()
+            return
+    except HypercellError as error:
+        log.warning("the VM of %s did not end in order: %s", container.id[:12], error)
+    await container.pod.destroy()

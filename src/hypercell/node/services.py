@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node is given, in one place, so that its parts need not know each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from hypercell.agent.contract import Connect
+from hypercell.base.config import Config
+from hypercell.images.contract import Images
+from hypercell.node.network import Network
+from hypercell.node.records import Records
+from hypercell.node.storage import Storage
+from hypercell.node.tasks import Tasks
+from hypercell.vm.driver import Driver, GuestKernel
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvent:
+    """Something happened to a container. `action` is docker's word: start, die, oom, kill, stop, destroy, exec_die …"""
+
+    action: str
+    container_id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+EventSink = Callable[[NodeEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Seconds that the node waits for a guest which may be dead or hostile. Tests make them short."""
+
+    request: float = 15.0
+    """An answer of the agent."""
+    reconnect: float = 10.0
+    """A lost agent's return, and the adoption of a VM."""
+    drain: float = 10.0
+    """The end of the output streams after a process ended."""
+    shutdown: float = 10.0
+    """The guest's orderly end: processes killed, disks synced."""
+    kill: float = 5.0
+    """The end of a process after SIGKILL; then the VM is killed."""
+    close: float = 5.0
+    """Verbs under way when the daemon ends."""
+
+
+@dataclass(slots=True)
+class Services:
+    config: Config
+    kernel: GuestKernel
+    driver: Driver
+    images: Images
+    network: Network
+    connect: Connect
+    records: Records
+    storage: Storage
+    tasks: Tasks
+    bounds: Bounds
+    emit: EventSink

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a pod and a container are made of: fixed at creation, kept as JSON in the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hypercell.node.network import Port, PublishedPort
+from hypercell.node.types import RestartPolicy
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """One VM."""
+
+    vcpus: int
+    memory: int
+    """Bytes that its containers may use; the guest kernel's own share comes on top."""
+    cpu_quota: float
+    """Host CPU time it may use, in cores (0: as much as its vCPUs can)."""
+    network: str
+    hostname: str
+    publish: tuple[PublishedPort, ...]
+    disk_size: int
+    """Bytes of the writable layer's file system."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """One container of a pod."""
+
+    image_id: str
+    oci: Json
+    """The OCI runtime-spec `config.json`, whole: the node passes it on and reads only `process.args`."""
+    files: tuple[Json, ...]
+    """`{"path", "data" (base64), "mode", "uid", "gid"}`, as the agent's `container.create` wants them."""
+    stop_signal: int
+    stop_timeout: int
+    """Seconds; negative: for ever."""
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    init: bool = False
+    """Run under the guest's tiny init, which reaps orphans and passes signals on."""
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    auto_remove: bool = False
+
+    @property
+    def args(self) -> list[str]:
+        return list(self.oci["process"]["args"])
+
+
+def dump(spec: PodSpec | ContainerSpec | Port) -> str:
+    return json.dumps(asdict(spec), separators=(",", ":"), ensure_ascii=False)
+
+
+def load_pod(text: str) -> PodSpec:
+    values = json.loads(text)
+    values["publish"] = _published(values["publish"])
+    return PodSpec(**values)
+
+
+def load_container(text: str) -> ContainerSpec:
+    values = json.loads(text)
+    values["files"] = tuple(values["files"])
+    values["restart"] = RestartPolicy(**values["restart"])
+    return ContainerSpec(**values)
+
+
+def load_port(text: str) -> Port:
+    values = json.loads(text)
+    values["name_servers"] = tuple(values["name_servers"])
+    values["published"] = _published(values["published"])
+    return Port(**values)
+
+
+def _published(entries: list[Mapping[str, Any]]) -> tuple[PublishedPort, ...]:
+    return tuple(PublishedPort(**entry) for entry in entries)

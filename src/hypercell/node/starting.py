@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a container starts. One row is written, one hypervisor spawned; everything else was prepared at creation."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from hypercell.agent.contract import Agent
+from hypercell.base.errors import Conflict, HypercellError, Internal, NotModified, VmFailed
+from hypercell.node.container import Container
+from hypercell.node.crash import crash_point
+from hypercell.node.ending import follow, release_clients
+from hypercell.node.records import Phase, Record
+from hypercell.node.run import Run, start_failure
+from hypercell.node.tasks import together
+from hypercell.node.trace import Trace
+from hypercell.node.types import Status
+from hypercell.vm.driver import Disk, Slot
+
+
+async def start(container: Container) -> None:
+    """Start it for the user. Raises `NotModified`, `Conflict`, `ExecFailed`, `VmFailed`, `NoSpace`."""
+    async with container.lock:
+        container.refuse_removed()
+        if container.status is Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if container.active:
+            raise NotModified(f"container {container.id} is running")
+        await launch(container, restart_count=0)
+
+
+async def launch(container: Container, restart_count: int) -> None:
+    """The start itself; the caller holds the lock."""
+    before = container.record
+    container.starting, container.aborted, container.ending_by_user = True, False, False
+    trace = Trace()
+    try:
+        run = await _launch(container, trace, restart_count)
+    except BaseException as error:
+        await _undo(container, before, error)
+    finally:
+        container.starting = False
+        container.trace = trace.finish()
+    container.run = run
+    container.status = Status.RUNNING
+    container.record = replace(container.record, phase=Phase.RUNNING, started_ns=time.time_ns())
+    container.pod.watch()
+    container.emit("start")
+    tasks = container.services.tasks
+    # The row says `starting` until then, which a successor understands just as well: the caller need not wait.
+    tasks.spawn(container.services.records.save(container.record), f"record of {container.id[:12]}")
+    tasks.spawn(follow(container, run), f"end of {container.id[:12]}")
+
+
+async def _launch(container: Container, trace: Trace, restart_count: int) -> Run:
+    services, spec = container.services, container.record.spec
+    services.storage.check_reserve()
+    crash_point("start-begin")
+    # Its clients know it from here on: those attached to a run that failed to start have been told.
+    changes = {"phase": Phase.STARTING, "run": container.record.run + 1, "started_ns": time.time_ns()}
+    fresh = {"finished_ns": 0, "exit_code": 0, "error": "", "reason": "", "oom_killed": False}
+    with trace.step("database"):
+        await container.save(**changes, **fresh, stopped_by_user=False, restart_count=restart_count)
+    crash_point("start-recorded")
+    container.output.begin(container.record.run)
+    with trace.step("image"):
+        root = await services.images.root(spec.image_id)
+    disks = _disks(root.path, services.storage.writable(container.id))
+    publishing = asyncio.ensure_future(_publish(container))
+    try:
+        agent = await container.pod.boot(disks, trace)
+        _check_aborted(container)
+        run = Run(container.id, spec, services)
+        with trace.step("configure"):
+            await together(
+                container.pod.configure(agent),
+                run.create(agent, container.output, container.input, container.console),
+                publishing,
+            )
+    except BaseException:
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        raise
+    _check_aborted(container)
+    crash_point("container-created")
+    with trace.step("container"):
+        await _start_program(container, agent, run)
+    crash_point("container-started")
+    return run
+
+
+async def _start_program(container: Container, agent: Agent, run: Run) -> None:
+    container.run = run  # a program may end before the answer to its start arrives
+    try:
+        await run.start(agent)
+    except BaseException:
+        container.run = None
+        await run.let_go()
+        raise
+
+
+async def _publish(container: Container) -> None:
+    pod = container.pod
+    if pod.record.spec.publish:
+        published = await container.services.network.publish(pod.id, pod.record.spec.publish)
+        pod.port = replace(pod.port, published=published)
+
+
+def _disks(root: Path, writable: Path) -> dict[Slot, Disk]:
+    return {Slot.ROOT: Disk(root, read_only=True), Slot.WRITABLE: Disk(writable, read_only=False)}
+
+
+def _check_aborted(container: Container) -> None:
+    if container.aborted:
+        raise Conflict(f"container {container.id} was stopped while it started")
+
+
+async def _undo(container: Container, before: Record, error: BaseException) -> NoReturn:
+    """Nothing runs, nothing is published; the record says why. Raises what the user is told."""
+    if isinstance(error, asyncio.CancelledError):  # the daemon ends: its successor finds the row and settles it
+        await container.pod.let_go()
+        raise error
+    if not isinstance(error, Exception):
+        raise error
+    if container.aborted and not isinstance(error, Conflict):
+        error = Conflict(f"container {container.id} was stopped while it started")
+    code, words = start_failure(error, container.record.spec.args)
+    reason = error.reason if isinstance(error, VmFailed) else ""
+    launched = container.pod.vm is not None
+    detail = await _console(container) if reason in ("boot-failed", "guest-panic", "guest-reset") else ""
+    await container.pod.destroy()
+    phase = Phase.EXITED if before.ever_started else Phase.CREATED
+    container.record = replace(container.record, started_ns=before.started_ns, finished_ns=before.finished_ns)
+    told = f"{words}{detail}"
+    with contextlib.suppress(HypercellError):
+        await container.save(phase=phase, exit_code=code, error=told, reason=reason)
+    if launched and not container.aborted:
+        container.emit("die", exitCode=str(code), **({"reason": reason} if reason else {}))
+    release_clients(container)
+    container.waits.exited(code, told)
+    if isinstance(error, HypercellError):
+        error.message = told
+        raise error
+    raise Internal(told, "see the daemon's log") from error
+
+
+async def _console(container: Container) -> str:
+    """The last words of a guest that did not boot."""
+    vm = container.pod.vm
+    if vm is None:
+        return ""
+    try:
+        lines = (await vm.console()).strip().splitlines()[-5:]
+    except (HypercellError, OSError):
+        return ""
+    return f" (console: {' | '.join(lines)[-600:]})" if lines else ""
