@@ -44,8 +44,11 @@ class BlobStore:
 
     def open(self) -> None:
         """Make the directories; remove what an earlier daemon was still writing."""
-        for directory in (self.root, self.directory, self.temporary):
+        for directory in (self.directory, self.temporary):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+        # Hypervisors, each its own user, pass through here on their way to a root.
+        self.root.chmod(0o711)
         for leftover in self.temporary.iterdir():
             leftover.unlink()
 

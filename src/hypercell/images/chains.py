@@ -33,7 +33,8 @@ class ChainStore:
         self.directory = blobs.root / "chains"
 
     def open(self) -> None:
-        self.directory.mkdir(mode=0o711, exist_ok=True)
+        self.directory.mkdir(exist_ok=True)
+        self.directory.chmod(0o711)
 
     def path(self, chain_id: Digest) -> Path:
         return self.directory / (digests.hex_of(chain_id) + SUFFIX)

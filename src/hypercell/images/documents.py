@@ -23,16 +23,25 @@ class _DuplicateKeyError(ValueError):
 
 def parse_object(data: bytes, what: str) -> dict[str, Any]:
     """The JSON object in *data*. Raises `InvalidArgument` that begins with *what*."""
+    value = parse(data, what)
+    if not isinstance(value, dict):
+        raise InvalidArgument(f"{what} is not a JSON object")
+    return value
+
+
+def parse(data: bytes, what: str) -> Any:
+    """The JSON value in *data*. Raises `InvalidArgument` that begins with *what*."""
     if len(data) > MAX_DOCUMENT:
         raise InvalidArgument(f"{what} is larger than {MAX_DOCUMENT} bytes")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
+        if b"\\ud" in data.lower():
+            # An escape may be half of a surrogate pair, which no encoder would let out again.
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise InvalidArgument(f"{what} is nested too deeply") from None
     except ValueError as error:
         raise InvalidArgument(f"{what} is not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidArgument(f"{what} is not a JSON object")
     return value
 
 

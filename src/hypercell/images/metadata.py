@@ -170,22 +170,20 @@ def layers(tx: Transaction, image_id: str, tenant: str | None = None) -> list[La
     return [Layer(*row) for row in rows]
 
 
-def manifest_digest(tx: Transaction, tenant: str, image_id: str) -> str:
+def manifest_digest(tx: Transaction, tenant: str, image_id: str) -> Digest | None:
+    """The manifest that the image came with."""
     row = tx.execute("SELECT manifest_digest FROM images WHERE tenant = ? AND id = ?", (tenant, image_id)).fetchone()
-    return row[0] if row else ""
+    return row[0] or None if row else None
 
 
-def owned(tx: Transaction, tenant: str, wanted: Iterable[Digest]) -> set[Digest]:
-    """Those of *wanted* that are layers or configs of the tenant's own images."""
-    found = set()
-    for digest in wanted:
-        if tx.execute(
-            "SELECT 1 FROM image_layers WHERE tenant = ? AND digest = ? UNION ALL"
-            " SELECT 1 FROM images WHERE tenant = ? AND id = ? LIMIT 1",
-            (tenant, digest, tenant, digest),
-        ).fetchone():
-            found.add(digest)
-    return found
+def owns(tx: Transaction, tenant: str, digest: Digest) -> bool:
+    """Whether *digest* is a layer or the config of one of the tenant's images."""
+    found = tx.execute(
+        "SELECT 1 FROM image_layers WHERE tenant = ? AND digest = ? UNION ALL"
+        " SELECT 1 FROM images WHERE tenant = ? AND id = ? LIMIT 1",
+        (tenant, digest, tenant, digest),
+    ).fetchone()
+    return found is not None
 
 
 def know(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_id: Digest, content_bytes: int) -> None:
@@ -205,7 +203,7 @@ def known_size(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_i
         if row is None or row[0] != diff_id:
             return None
     row = tx.execute("SELECT content_bytes FROM chain_facts WHERE chain_id = ?", (chain_id,)).fetchone()
-    return None if row is None else row[0]
+    return None if row is None else int(row[0])
 
 
 @dataclass(frozen=True, slots=True)

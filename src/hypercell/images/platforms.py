@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hypercell.base.errors import InvalidArgument
 
 _PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,2}")
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -74,7 +75,7 @@ def parse(text: str) -> Platform:
 def acceptable(wanted: Platform) -> list[Platform]:
     """What runs where *wanted* does, best first: an ARMv7 runs v6 and v5 code, an x86-64-v3 also v2 and v1."""
     digits = wanted.variant.removeprefix("v")
-    if wanted.architecture not in ("arm", "amd64") or not (digits.isdigit() and int(digits) < 100):
+    if wanted.architecture not in ("arm", "amd64") or not _NUMBER.fullmatch(digits):
         return [wanted]
     lowest = 5 if wanted.architecture == "arm" else 1
     older = (f"v{number}" for number in range(int(digits), lowest - 1, -1))

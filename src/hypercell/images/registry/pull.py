@@ -1,52 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pull: from a name to the ingredients of an image, layers in parallel, told in docker's words.
-
-What the store already holds is only taken over when the tenant has it by right: one of its images contains it, or
-it has been downloaded for the tenant before. A manifest that names a blob is no proof of being allowed to read it.
-"""
+"""A pull: from a name to the ingredients of an image, layers in parallel, told in docker's words."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
+from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NotFound
 from hypercell.images import ingredients, platforms
 from hypercell.images.blobs import BlobStore, Lease
-from hypercell.images.contract import Progress, ProgressSink
+from hypercell.images.contract import Credentials, Progress, ProgressSink
 from hypercell.images.digests import Digest
 from hypercell.images.documents import MAX_DOCUMENT
 from hypercell.images.ingredients import Ingredients
-from hypercell.images.locks import KeyedLocks
 from hypercell.images.manifest import Descriptor, Index, Manifest
 from hypercell.images.platforms import Platform
+from hypercell.images.possessions import Possessions
 from hypercell.images.reference import Reference
-from hypercell.images.source import Source
+from hypercell.images.registry.patience import Limits
+from hypercell.images.registry.source import Source
 
 MAX_NESTING = 3
 """Indexes inside indexes."""
 
 
-class Possessions:
-    """Which blobs a tenant may use without downloading them again."""
+async def pull(
+    config: Config,
+    limits: Limits,
+    tenant: str,
+    name: Reference,
+    wanted: Platform,
+    credentials: Credentials | None,
+    store: BlobStore,
+    possessions: Possessions,
+    lease: Lease,
+    progress: ProgressSink,
+) -> tuple[Ingredients, Digest]:
+    """All parts of an image, in the store and leased; and the digest of what *name* stands for (maybe an index's).
 
-    def __init__(self, owned: Callable[[str, set[Digest]], Awaitable[set[Digest]]]) -> None:
-        self._owned = owned
-        self._downloaded: set[tuple[str, Digest]] = set()
-        """By this daemon, for pulls that have not (yet) become images."""
-        self.locks: KeyedLocks[tuple[str, Digest]] = KeyedLocks()
-
-    async def has(self, tenant: str, digest: Digest) -> bool:
-        return (tenant, digest) in self._downloaded or bool(await self._owned(tenant, {digest}))
-
-    def downloaded(self, tenant: str, digest: Digest) -> None:
-        self._downloaded.add((tenant, digest))
-
-    def forget(self, here: Callable[[Digest], bool]) -> None:
-        self._downloaded = {entry for entry in self._downloaded if here(entry[1])}
+    Raises `NotFound`, `Unauthorized`, `Unavailable`, `InvalidArgument`, `NoSpace`.
+    """
+    async with Source(config, name, credentials, limits) as source:
+        return await _Pull(tenant, source, store, possessions, lease, progress).run(name, wanted, limits.parallel)
 
 
-class Pull:
+class _Pull:
     """One pull by one tenant."""
 
     def __init__(
@@ -66,7 +65,6 @@ class Pull:
         self._progress = progress
 
     async def run(self, name: Reference, wanted: Platform, parallel: int) -> tuple[Ingredients, Digest]:
-        """The ingredients, and the digest of what *name* stands for (an index's, if it is one)."""
         self._progress(Progress(f"Pulling from {name.familiar_name}", name.tag or name.digest or ""))
         top = await self._source.manifest(name.digest or name.tag)
         chosen, certain = await self._choose(top, wanted, name)

@@ -14,12 +14,12 @@ from hypercell.base.errors import HypercellError, InvalidArgument, NoSpace
 from hypercell.images import manifest
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.contract import Credentials
-from hypercell.images.download import download
-from hypercell.images.endpoints import endpoints
 from hypercell.images.manifest import Descriptor, Index, Manifest
-from hypercell.images.patience import Limits, Patience, Transient
 from hypercell.images.reference import Reference
-from hypercell.images.registry import Session
+from hypercell.images.registry.download import download
+from hypercell.images.registry.endpoints import endpoints
+from hypercell.images.registry.patience import Limits, Patience, Transient
+from hypercell.images.registry.session import Session
 
 T = TypeVar("T")
 

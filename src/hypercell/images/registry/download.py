@@ -15,16 +15,16 @@ from collections.abc import Callable
 import httpx2
 
 from hypercell.base.errors import InvalidArgument, Unavailable
-from hypercell.images import refusals
 from hypercell.images.blobs import BlobStore, BlobWriter, Lease
 from hypercell.images.manifest import FOREIGN_LAYER_TYPES, Descriptor
-from hypercell.images.patience import Patience, Transient
-from hypercell.images.registry import Session, read_body
+from hypercell.images.registry import refusals
+from hypercell.images.registry.patience import Patience, Transient
+from hypercell.images.registry.session import Session, read_body
 from hypercell.images.threads import in_thread
 
 CHUNK = 1024 * 1024
 """Bytes that are gathered before they are hashed and written in a thread."""
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
 
 
 async def download(
@@ -98,7 +98,7 @@ class _Transfer:
         elif self._writer.size:
             self._writer.restart()
         length = response.headers.get("content-length", "")
-        if length.isdigit() and int(length) != size - self._writer.size:
+        if length.isascii() and length.isdigit() and int(length) != size - self._writer.size:
             raise InvalidArgument(
                 f"the manifest gives {self._descriptor.digest} {size} bytes, the registry "
                 f"{self._writer.size + int(length)}"

@@ -8,7 +8,7 @@ import ssl
 
 from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unauthorized, Unavailable
 from hypercell.images.documents import parse_object
-from hypercell.images.patience import Transient
+from hypercell.images.registry.patience import Transient
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 MAX_BODY = 64 * 1024

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A conversation with one endpoint of a registry (OCI distribution-spec, also Docker registry v2).
+
+Secrets stay where they belong: credentials go to the token server that the registry names, tokens to the
+registry's own origin, and nothing to wherever a redirect or a layer's URL leads (CVE-2020-15157).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urljoin, urlsplit
+
+import httpx2
+
+from hypercell.base.errors import InvalidArgument, Unauthorized, Unavailable
+from hypercell.images import manifest
+from hypercell.images.contract import Credentials
+from hypercell.images.documents import MAX_DOCUMENT
+from hypercell.images.reference import Reference
+from hypercell.images.registry import auth, refusals
+from hypercell.images.registry.auth import Token
+from hypercell.images.registry.endpoints import Endpoint, is_loopback
+from hypercell.images.registry.patience import Limits, Stalled
+
+ACCEPT = ", ".join((*manifest.MANIFEST_TYPES, *manifest.INDEX_TYPES))
+MAX_REDIRECTS = 5
+MAX_TOKEN = 1024 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+
+
+class Session:
+    """Requests about one repository at one endpoint; to be closed. Not shared between pulls, so neither tokens nor
+    cookies of one user can reach another's requests."""
+
+    def __init__(self, endpoint: Endpoint, name: Reference, credentials: Credentials | None, limits: Limits) -> None:
+        self.endpoint = endpoint
+        self.limits = limits
+        self._name = name
+        self._path = name.path
+        self._base = endpoint.url
+        self._credentials = credentials if endpoint.trusted else None
+        token = self._credentials.registry_token if self._credentials else ""
+        self._authorization = f"Bearer {token}" if token else ""
+        self._token: Token | None = None
+        self._challenge: auth.Challenge | None = None
+        self._authenticating = asyncio.Lock()
+        self._clients: dict[bool, httpx2.AsyncClient] = {}
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def manifest(self, reference: str) -> tuple[bytes, str]:
+        """The bytes of a manifest or index by tag or digest, at most 4 MiB, and its Content-Type."""
+        url = f"/v2/{self._path}/manifests/{reference}"
+        async with self._document(url, {"accept": ACCEPT}) as response:
+            if response.status_code != 200:
+                refusal = await read_body(response, refusals.MAX_BODY)
+                raise refusals.of_manifest(response.status_code, refusal, self.endpoint.host, self._name.familiar)
+            return await read_body(response, MAX_DOCUMENT), response.headers.get("content-type", "")
+
+    def blob(self, digest: str, offset: int) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """The answer to a request for a blob, from *offset* on if the registry can do that; body not yet read."""
+        headers = {"range": f"bytes={offset}-"} if offset else {}
+        return self._get(f"/v2/{self._path}/blobs/{digest}", headers)
+
+    def foreign(self, url: str, offset: int) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+        """As `blob`, from a URL in a manifest: without a secret of any kind."""
+        headers = {"range": f"bytes={offset}-"} if offset else {}
+        return self._get(self._redirect(self._base, url), headers)
+
+    @contextlib.asynccontextmanager
+    async def _document(self, url: str, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
+        try:
+            async with asyncio.timeout(self.limits.answer), self._get(url, headers) as response:
+                yield response
+        except TimeoutError:
+            raise self._stalled(self.limits.answer) from None
+
+    @contextlib.asynccontextmanager
+    async def _get(self, url: str, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
+        """GET, with redirects and at most one round of authentication. Errors of the transport become `Unavailable`."""
+        with self.transport_errors():
+            response = await self._follow(url, headers)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+
+    async def _follow(self, url: str, headers: dict[str, str]) -> httpx2.Response:
+        authenticated = False
+        for _ in range(MAX_REDIRECTS + 1):
+            target = urljoin(self._base + "/", url)
+            ours = _origin(target) == _origin(self._base)
+            response = await self._send("GET", target, headers, await self._secret() if ours else "")
+            if response.status_code == 401 and ours and not authenticated:
+                challenge = auth.choose(",".join(response.headers.get_list("www-authenticate")))
+                await response.aclose()
+                authenticated = True
+                await self._authenticate(challenge)
+            elif response.status_code in _REDIRECTS:
+                await response.aclose()
+                url = self._redirect(target, response.headers.get("location", ""))
+            else:
+                return response
+        raise Unavailable(f"the registry {self.endpoint.host} redirects for ever")
+
+    def _redirect(self, origin: str, location: str) -> str:
+        target = urljoin(origin, location)
+        parts = urlsplit(target)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unavailable(f"the registry {self.endpoint.host} redirects to {location[:200]!r}")
+        if parts.scheme == "http" and not self._base.startswith("http://"):
+            raise Unavailable(f"the registry {self.endpoint.host} redirects from TLS to plain http", "this was refused")
+        if is_loopback(parts.netloc) and not is_loopback(self.endpoint.host):
+            raise Unavailable(f"the registry {self.endpoint.host} redirects to this machine", "this was refused")
+        return target
+
+    async def _send(
+        self, method: str, url: str, headers: dict[str, str], secret: str, form: dict[str, str] | None = None
+    ) -> httpx2.Response:
+        headers = {"accept-encoding": "identity", **headers}
+        if secret:
+            headers["authorization"] = secret
+        client = self._client(is_loopback(urlsplit(url).netloc))
+        try:
+            async with asyncio.timeout(self.limits.answer):
+                return await client.send(client.build_request(method, url, headers=headers, data=form), stream=True)
+        except TimeoutError:
+            raise self._stalled(self.limits.answer) from None
+        except httpx2.ConnectError:
+            if not (self.endpoint.plain_fallback and url.startswith(self.endpoint.url + "/")):
+                raise
+            self._base = self.endpoint.plain_fallback
+            plain = self._base + url.removeprefix(self.endpoint.url)
+            return await client.send(client.build_request(method, plain, headers=headers, data=form), stream=True)
+
+    def _client(self, loopback: bool) -> httpx2.AsyncClient:
+        if loopback not in self._clients:
+            self._clients[loopback] = httpx2.AsyncClient(
+                # A proxy cannot reach our loopback; it would reach its own.
+                trust_env=not loopback,
+                verify=_unverified() if loopback else True,
+                timeout=httpx2.Timeout(self.limits.stall, connect=self.limits.connect),
+                headers={"user-agent": "hypercell"},
+            )
+        return self._clients[loopback]
+
+    async def _secret(self) -> str:
+        if self._token is not None and not self._token.is_fresh():
+            await self._authenticate(self._challenge)
+        return self._authorization
+
+    async def _authenticate(self, challenge: auth.Challenge | None) -> None:
+        """Meet *challenge*; afterwards requests carry the answer. Raises `Unauthorized` when that cannot be done."""
+        before = self._authorization
+        async with self._authenticating:
+            if self._authorization != before:
+                return  # another download has just done it
+            if challenge is None:
+                raise Unauthorized(f"{self.endpoint.host} asks for an authentication that is not supported")
+            self._challenge = challenge
+            if challenge.scheme == "basic":
+                if not (self._credentials and self._credentials.username) or before:
+                    raise refusals.unauthorized(self.endpoint.host)
+                self._authorization = auth.basic(self._credentials)
+                return
+            self._token = await self._fetch_token(challenge)
+            self._authorization = f"Bearer {self._token.value}"
+
+    async def _fetch_token(self, challenge: auth.Challenge) -> Token:
+        plain = self._base.startswith("http://")
+        request = auth.token_request(challenge, f"repository:{self._path}:pull", self._credentials, plain)
+        method = "POST" if request.form is not None else "GET"
+        url = str(httpx2.URL(request.url).copy_merge_params(request.query)) if request.query else request.url
+        response = await self._send(method, url, {}, request.authorization, request.form)
+        try:
+            async with asyncio.timeout(self.limits.answer):
+                body = await read_body(response, MAX_TOKEN)
+        except TimeoutError:
+            raise self._stalled(self.limits.answer) from None
+        finally:
+            await response.aclose()
+        if response.status_code in (400, 401, 403):
+            raise refusals.unauthorized(self.endpoint.host, body)
+        if response.status_code != 200:
+            raise refusals.unavailable(response.status_code, body, f"the token server of {self.endpoint.host}")
+        return auth.parse_token(body)
+
+    def _stalled(self, seconds: float) -> Stalled:
+        return Stalled(self.endpoint.host, seconds)
+
+    @contextlib.contextmanager
+    def transport_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.ReadTimeout:
+            raise self._stalled(self.limits.stall) from None
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
+            raise refusals.unreachable(self.endpoint.host, error) from error
+
+
+def _origin(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, (parts.hostname or ""), parts.port or (443 if parts.scheme == "https" else 80)
+
+
+async def read_body(response: httpx2.Response, limit: int) -> bytes:
+    """The body. Raises `InvalidArgument` when it is larger than *limit*, having read hardly more than that."""
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > limit:
+            raise InvalidArgument(f"the registry's answer is larger than {limit} bytes")
+    return bytes(body)
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

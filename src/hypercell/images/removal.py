@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docker's rules for removing an image: which names go, what is in the way, and in which words.
+
+An image that a container uses is never deleted, not even by force, because a stopped container must be able to
+start again: force takes its names away, and `prune` finds it once the container is gone.
+"""
+
+from __future__ import annotations
+
+from hypercell.base.db import Transaction
+from hypercell.base.errors import Conflict
+from hypercell.base.ids import short
+from hypercell.images import lookup, metadata, reference
+from hypercell.images.metadata import Name, Record
+
+Removed = tuple[str, str]
+"""("untagged", familiar name) or ("deleted", id or chain id)."""
+
+
+def remove(tx: Transaction, tenant: str, text: str, force: bool, users: dict[str, list[str]]) -> list[Removed]:
+    """Carry out a removal. *users* tells the containers of an image id. Raises `NotFound`, `Conflict`."""
+    record = lookup.find(tx, tenant, text)
+    using = users.get(record.id, [])
+    if lookup.is_id(record, text):
+        return _by_id(tx, tenant, record, force, using)
+    return _by_name(tx, tenant, record, text, force, using)
+
+
+def _by_id(tx: Transaction, tenant: str, record: Record, force: bool, using: list[str]) -> list[Removed]:
+    if not force and not _is_single(record.names):
+        raise _conflict(record, "must be forced", "image is referenced in multiple repositories")
+    if using and not (force and record.names):
+        means = "cannot be forced" if force else "must be forced"
+        raise _conflict(record, means, f"image is being used by container {short(using[0])}")
+    removed = _untag(tx, tenant, record.names)
+    return removed if using else removed + _delete(tx, tenant, record)
+
+
+def _by_name(tx: Transaction, tenant: str, record: Record, text: str, force: bool, using: list[str]) -> list[Removed]:
+    if using and not force and _is_single(record.names):
+        raise Conflict(
+            f'conflict: unable to remove repository reference "{text}" (must force) - '
+            f"container {short(using[0])} is using its referenced image {short(record.id)}",
+            "remove the container first",
+        )
+    name = lookup.name_of(reference.parse(text).or_latest())
+    going = [name]
+    left = [other for other in record.names if other != name]
+    if name.kind == "tag" and not any(o.kind == "tag" and o.repository == name.repository for o in left):
+        # The last tag of a repository takes the repository's digests with it.
+        going += [other for other in left if other.repository == name.repository]
+        left = [other for other in left if other.repository != name.repository]
+    removed = _untag(tx, tenant, tuple(going))
+    return removed if left or using else removed + _delete(tx, tenant, record)
+
+
+def _is_single(names: tuple[Name, ...]) -> bool:
+    """At most one tag, and all names in one repository."""
+    return len({name.repository for name in names}) <= 1 and sum(name.kind == "tag" for name in names) <= 1
+
+
+def _untag(tx: Transaction, tenant: str, names: tuple[Name, ...]) -> list[Removed]:
+    for name in names:
+        metadata.drop_name(tx, tenant, name)
+    # Tags first, as docker lists them.
+    ordered = sorted(names, key=lambda name: name.kind == "digest")
+    return [("untagged", name.familiar) for name in ordered]
+
+
+def _delete(tx: Transaction, tenant: str, record: Record) -> list[Removed]:
+    chains = metadata.delete(tx, tenant, record.id)
+    return [("deleted", record.id), *(("deleted", chain_id) for chain_id in chains)]
+
+
+def _conflict(record: Record, means: str, reason: str) -> Conflict:
+    return Conflict(f"conflict: unable to delete {short(record.id)} ({means}) - {reason}")
+
+
+def prune(tx: Transaction, tenant: str, victims: list[str]) -> list[Removed]:
+    """Delete the images with these ids and all their names."""
+    removed: list[Removed] = []
+    for image_id in victims:
+        record = metadata.by_id(tx, tenant, image_id)
+        if record is not None:
+            removed += _untag(tx, tenant, record.names) + _delete(tx, tenant, record)
+    return removed

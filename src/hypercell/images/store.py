@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images of one daemon: `open_store` gives the implementation of the `Images` contract."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypercell.base.config import Config
+from hypercell.base.db import Database, Transaction
+from hypercell.base.errors import Internal, InvalidArgument, NoSpace, NotFound
+from hypercell.base.ids import short
+from hypercell.images import chains, lookup, metadata, platforms, removal, saving
+from hypercell.images import config as image_config
+from hypercell.images.archives import contents, rootfs, spool, writer
+from hypercell.images.archives.bridge import read_in_thread
+from hypercell.images.blobs import BlobStore, Lease
+from hypercell.images.chains import ChainStore
+from hypercell.images.contract import Credentials, Image, Progress, ProgressSink, RootImage
+from hypercell.images.digests import Digest
+from hypercell.images.ingredients import Ingredients
+from hypercell.images.metadata import Name, Record
+from hypercell.images.possessions import Possessions
+from hypercell.images.reference import Reference
+from hypercell.images.reference import parse as parse_reference
+from hypercell.images.registry.patience import Limits
+from hypercell.images.threads import in_thread
+
+MAX_PARSED = 1000
+"""Configs that are kept parsed."""
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+async def open_store(config: Config, db: Database, limits: Limits | None = None) -> ImageStore:
+    """The store under `config.images`, ready for use: what an earlier daemon left half-made is gone.
+
+    *limits*: how patient to be with registries.
+    """
+    store = ImageStore(config, db, limits or Limits())
+    await store.open()
+    return store
+
+
+class ImageStore:
+    """Implements `contract.Images`, where the methods are described."""
+
+    def __init__(self, config: Config, db: Database, limits: Limits) -> None:
+        self._config = config
+        self._db = db
+        self._limits = limits
+        self._blobs = BlobStore(config.images, config.reserve_bytes)
+        self._chains = ChainStore(self._blobs, db)
+        self._possessions = Possessions(db)
+        self._parsed: dict[Digest, image_config.ParsedConfig] = {}
+        self._sweeping = asyncio.Lock()
+        self.in_use: Callable[[str], builtins.list[str]] = lambda _: []
+
+    async def open(self) -> None:
+        await in_thread(self._blobs.open)
+        await in_thread(self._chains.open)
+        await self._db.migrate("images", MIGRATIONS)
+        await self._sweep()
+
+    async def pull(
+        self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
+    ) -> Image:
+        # Only here: the HTTP client takes 20 MB, which a daemon that pulls nothing need not have.
+        from hypercell.images.registry.pull import pull
+
+        name = parse_reference(reference).or_latest()
+        wanted = platforms.parse(platform)
+        with self._blobs.lease() as lease:
+            try:
+                made_of, digest = await pull(
+                    self._config, self._limits, tenant, name, wanted, credentials,
+                    self._blobs, self._possessions, lease, progress,
+                )  # fmt: skip
+                names = [Name(name.name, "digest", digest)]
+                if not name.digest:
+                    names.append(lookup.name_of(name))
+                before = await self._db.run(lambda tx: metadata.by_name(tx, tenant, lookup.name_of(name)))
+                image = await self._admit(tenant, made_of, names, lease, progress)
+            except NoSpace:
+                await self._sweep()
+                raise
+        news = "Image is up to date for" if before and before.id == image.id else "Downloaded newer image for"
+        progress(Progress(f"Digest: {digest}"))
+        progress(Progress(f"Status: {news} {name.familiar}"))
+        return image
+
+    async def load(
+        self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink
+    ) -> builtins.list[tuple[Image, str]]:
+        loop = asyncio.get_running_loop()
+        try:
+            with self._blobs.lease() as lease:
+
+                def tell(member: str, done: int) -> None:
+                    loop.call_soon_threadsafe(progress, Progress("Loading layer", member.rpartition("/")[2][:12], done))
+
+                read = await read_in_thread(archive, lambda stream: spool.fill(stream, self._blobs, lease, tell))
+                found = await in_thread(contents.images, read, platforms.host())
+                loaded: builtins.list[tuple[Image, str]] = []
+                for entry in found:
+                    names = [Name(name.name, "tag", name.tag) for name in entry.names]
+                    image = await self._admit(tenant, entry.image, names, lease, progress)
+                    loaded += [(image, name.familiar) for name in entry.names] or [(image, "")]
+        finally:
+            # Much of an archive is no part of an image: listings, other platforms, what a failure has left.
+            await self._sweep()
+        return loaded
+
+    async def import_root(
+        self,
+        tenant: str,
+        archive: AsyncIterator[bytes],
+        repository: str,
+        tag: str,
+        message: str,
+        changes: builtins.list[str],
+        platform: str = "",
+    ) -> Image:
+        names = [lookup.name_of(_repository(repository, tag))] if repository else []
+        wanted = platforms.parse(platform)
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        try:
+            with self._blobs.lease() as lease:
+                layer = await read_in_thread(archive, lambda stream: rootfs.store_layer(stream, self._blobs, lease))
+                raw = rootfs.make_config(layer, wanted, message, changes, now)
+                await in_thread(self._blobs.put, raw, lease)
+                return await self._admit(tenant, rootfs.combine(raw, layer), names, lease, lambda _: None)
+        except BaseException:
+            await self._sweep()
+            raise
+
+    async def save(self, tenant: str, references: builtins.list[str]) -> AsyncIterator[bytes]:
+        with self._blobs.lease() as lease:
+            images = await self._saved(tenant, references, lease)
+            async with aclosing(writer.write(images, self._blobs.path)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+
+    async def _saved(self, tenant: str, references: builtins.list[str], lease: Lease) -> builtins.list[writer.Saved]:
+        chosen = await self._db.run(lambda tx: saving.choose(tx, tenant, references))
+        for image in chosen:
+            for digest in image.needs:
+                lease.add(digest)
+        return await in_thread(lambda: [image.read(self._blobs) for image in chosen])
+
+    async def list(self, tenant: str) -> builtins.list[Image]:
+        records = await self._db.run(lambda tx: metadata.every(tx, tenant))
+        return [self._image(record) for record in records]
+
+    async def get(self, tenant: str, reference: str) -> Image:
+        return self._image(await self._db.run(lambda tx: lookup.find(tx, tenant, reference)))
+
+    async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None:
+        name = lookup.name_of(_repository(repository, tag))
+        now = time.time_ns()
+
+        def put(tx: Transaction) -> None:
+            metadata.put_name(tx, tenant, lookup.find(tx, tenant, reference).id, name, now)
+
+        await self._db.run(put)
+
+    async def remove(
+        self, tenant: str, reference: str, force: bool = False, prune: bool = True
+    ) -> builtins.list[tuple[str, str]]:
+        found = await self._db.run(lambda tx: lookup.find(tx, tenant, reference))
+        users: dict[str, builtins.list[str]] = {found.id: self.in_use(found.id)}
+        removed = await self._db.run(lambda tx: removal.remove(tx, tenant, reference, force, users))
+        await self._sweep()
+        return removed
+
+    async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]:
+        images = await self.list(tenant)
+        victims = [image.id for image in images if not keep(image) and not self.in_use(image.id)]
+        removed = await self._db.run(lambda tx: removal.prune(tx, tenant, victims))
+        return removed, await self._sweep()
+
+    async def root(self, image_id: str) -> RootImage:
+        layers = await self._db.run(lambda tx: metadata.layers(tx, image_id))
+        if not layers:
+            raise NotFound(f"No such image: {image_id}")
+        chain_id = layers[-1].chain_id
+        found = self._chains.find(chain_id)
+        if found is None:
+            with self._blobs.lease() as lease:
+                for layer in layers:
+                    lease.add(layer.digest)
+                await self._chains.ensure([(layer.digest, layer.diff_id) for layer in layers], lease)
+            found = self._chains.find(chain_id)
+        if found is None:
+            raise NotFound(f"No such image: {image_id}", "it was removed just now")
+        return found
+
+    async def disk_usage(self) -> int:
+        return await in_thread(lambda: self._blobs.disk_usage() + self._chains.disk_usage())
+
+    async def _admit(
+        self, tenant: str, made_of: Ingredients, names: builtins.list[Name], lease: Lease, progress: ProgressSink
+    ) -> Image:
+        """Build the root, then record the image: what can be listed can be run."""
+
+        def tell(position: int, done: int) -> None:
+            layer = made_of.layers[position]
+            progress(Progress("Extracting", short(layer.digest), done, layer.size))
+
+        layers = list(zip((layer.digest for layer in made_of.layers), made_of.parsed.diff_ids, strict=True))
+        size = await self._chains.ensure(layers, lease, tell)
+        for layer in made_of.layers:
+            progress(Progress("Pull complete", short(layer.digest)))
+        now = time.time_ns()
+
+        def record(tx: Transaction) -> Record | None:
+            metadata.add(tx, tenant, made_of, size, names, now)
+            return metadata.by_id(tx, tenant, made_of.id)
+
+        recorded = await self._db.run(record)
+        if recorded is None:
+            raise Internal(f"the image {made_of.id} vanished while it was recorded")
+        return self._image(recorded)
+
+    def _image(self, record: Record) -> Image:
+        parsed = self._parsed.get(record.id)
+        if parsed is None:
+            if len(self._parsed) >= MAX_PARSED:
+                self._parsed.clear()
+            parsed = self._parsed[record.id] = image_config.parse(record.config.encode())
+        return Image(
+            id=record.id,
+            config=parsed.config,
+            diff_ids=parsed.diff_ids,
+            chain_id=record.chain_id,
+            tags=tuple(name.familiar for name in record.names if name.kind == "tag"),
+            digests=tuple(name.familiar for name in record.names if name.kind == "digest"),
+            size=record.size,
+            created_ns=record.created_ns,
+            last_tagged_ns=record.last_tagged_ns,
+        )
+
+    async def _sweep(self) -> int:
+        """Remove what no image needs and no operation holds; returns the bytes freed."""
+        async with self._sweeping:
+            self._blobs.begin_sweep()
+            try:
+                wanted = await self._db.run(metadata.reachable)
+                freed = await in_thread(self._blobs.sweep, self._blobs.directory, "", wanted.blobs)
+                freed += await in_thread(self._blobs.sweep, self._chains.directory, chains.SUFFIX, wanted.chains)
+            finally:
+                self._blobs.end_sweep()
+            self._possessions.forget(lambda digest: self._blobs.size(digest) is not None)
+            return freed
+
+
+def _repository(repository: str, tag: str) -> Reference:
+    """The name that an image is to be given. Raises `InvalidArgument`."""
+    name = parse_reference(repository)
+    if name.digest:
+        raise InvalidArgument("refusing to create a tag with a digest reference", "name a repository and a tag")
+    return name.with_tag(tag) if tag else name.or_latest()
