@@ -89,13 +89,12 @@ class Client(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = loop.create_future()
         self._streams = Streams(self._send, lambda: self._writable)
-        self._requests = Requests(self._send)
+        self._requests = Requests(self._send, self._streams.watch)
 
     # For the user.
 
     async def request(self, op: str, members: Mapping[str, Any] | None = None, timeout: float = 30.0) -> Json:
-        members = {} if members is None else members
-        return await self._requests.call(op, members, timeout, self._streams.watch(op, members))
+        return await self._requests.call(op, {} if members is None else members, timeout)
 
     def new_stream(self) -> int:
         return self._streams.new()

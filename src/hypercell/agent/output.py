@@ -92,9 +92,8 @@ class Output:
 
     def announce(self) -> None:
         """Grant the first credit: the guest knows the stream now."""
-        if not self._announced:
-            self._announced = True
-            self._grant()
+        self._announced = True
+        self._grant()
 
     def data(self, offset: int, payload: bytes, eof: bool) -> None:
         """A DATA frame. Raises `ProtocolError`."""

@@ -18,6 +18,9 @@ MAX_OPEN: Final = 256
 _MAX_ID: Final = 2**32 - 1
 
 OnReply = Callable[[Json | None], None]
+"""Runs with a reply (None: ERROR) in the turn in which it came, before any later frame is looked at."""
+
+Watch = Callable[[str, Mapping[str, Any]], OnReply | None]
 
 
 class _Open:
@@ -33,20 +36,22 @@ class _Open:
 class Requests:
     """A request that nobody waits for any more keeps its number until the guest answered or the connection ended."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], watch: Watch) -> None:
         self._send = send
+        self._watch = watch
         self._last = 0
         self._open: dict[int, _Open] = {}
         self._queue: deque[_Open] = deque()
         self._failure: str | None = None
 
-    async def call(self, op: str, members: Mapping[str, Any], timeout: float, on_reply: OnReply | None) -> Json:
-        """The reply to *op*. `on_reply` runs with it in the turn in which it came, before any later frame is read."""
+    async def call(self, op: str, members: Mapping[str, Any], timeout: float) -> Json:
+        """The reply to *op*."""
         if self._failure is not None:
             raise agent_lost(self._failure)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Json] = loop.create_future()
-        request = _Open(op, messages.encode({**members, "op": op}), future, on_reply)
+        payload = messages.encode({**members, "op": op})
+        request = _Open(op, payload, future, self._watch(op, members))
         if len(self._open) < MAX_OPEN:
             self._issue(request)
         else:

@@ -11,6 +11,7 @@ from hypercell.agent.failure import agent_lost
 from hypercell.agent.frames import ProtocolError
 from hypercell.agent.input import Input, Writable
 from hypercell.agent.output import Output
+from hypercell.agent.requests import OnReply
 
 _MAX_ID: Final = 2**32 - 1
 _REMEMBERED: Final = 1024
@@ -120,7 +121,7 @@ class Streams:
             if stream in self._inputs:
                 self._inputs[stream].finish()
 
-    def watch(self, op: str, members: Mapping[str, Any]) -> Callable[[Json | None], None] | None:
+    def watch(self, op: str, members: Mapping[str, Any]) -> OnReply | None:
         """Called before a request goes out; what it returns is to be called with its reply, None for an ERROR."""
         if op not in _TOUCHING:
             return None
@@ -133,10 +134,13 @@ class Streams:
             ids = [members.get("stream")]
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
         if op == "archive.put":
-            return lambda reply: self._end([members.get("stream")])
-        if op == "stream.close" and members.get("stream") in self.outputs:
-            _remember(self._closed, members["stream"], None)
-            self._end([members["stream"]])
+            ids = [members.get("stream")]
+            return lambda reply: self._end(ids)
+        if op == "stream.close":
+            if members.get("stream") in self.outputs:
+                _remember(self._closed, members["stream"], None)
+            self._end([members.get("stream")])
+            return None
         return lambda reply: self._ended(op, members, reply)
 
     def _ended(self, op: str, members: Mapping[str, Any], reply: Json | None) -> None:
@@ -144,7 +148,7 @@ class Streams:
             return
         if op == "state":
             self._learn(reply)
-        elif op != "stream.close":
+        else:
             process = members.get("process") if op == "process.reap" else None
             self._end(self._of(str(members.get("container")), process))
 
