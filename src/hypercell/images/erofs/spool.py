@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 import os
 from array import array
 from collections.abc import Iterable, Iterator
@@ -119,7 +118,6 @@ class Spool:
         self._max_blocks = min(max_bytes >> BLOCK_BITS, MAX_BLOCKS)
         self._image = Appender(image_fd, BLOCK)
         self._scratch = Appender(scratch_fd, 0)
-        self._scratch_map: mmap.mmap | None = None
         self._dead: list[tuple[int, int]] = []
         self.next_block = 1
 
@@ -193,14 +191,11 @@ class Spool:
         self.punch()
         self._image.flush()
         self._scratch.flush()
-        if self._scratch.position:
-            self._scratch_map = mmap.mmap(self._scratch_fd, self._scratch.position, prot=mmap.PROT_READ)
         return self.next_block
 
     def inline(self, content: Content) -> bytes:
         """A small file's bytes, after `close`."""
-        assert self._scratch_map is not None
-        return self._scratch_map[content.inline_at : content.inline_at + content.size]
+        return os.pread(self._scratch_fd, content.size, content.inline_at)
 
 
 class _Slicer:

@@ -17,18 +17,11 @@ from hypercell.images.layers.contract import MIB, Limits, ProgressCallback, Root
 from hypercell.images.layers.decompress import Expansion, decompress
 from hypercell.images.layers.merge import Merger
 from hypercell.images.layers.prefetch import Prefetch
-from hypercell.images.tar import ByteSource, LayerError, LimitExceeded, TarReader
+from hypercell.images.tar import ByteSource, DigestMismatch, LayerError, LimitExceeded, TarReader
 
 _DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}")
 _NAMESPACE = uuid.UUID("6b1f3f0e-5d0c-5b8e-9a53-0c6f6d1c7e11")
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DigestMismatch(LayerError):
-    """The uncompressed archive is not the one that the image's config names."""
-
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(f"its archive has the digest {actual}, not {expected}", hint="pull the image again")
 
 
 def chain_id(diff_ids: Sequence[str]) -> str:
@@ -49,7 +42,7 @@ class _Layer:
 
     def __init__(self, index: int, stream: BinaryIO, limits: Limits, progress: ProgressCallback) -> None:
         self.expansion = Expansion(limits.layer_bytes, limits.ratio, limits.ratio_floor, limits.frames)
-        self._index = index
+        self.index = index
         self._stream = stream
         self._progress = progress
         self._hash = hashlib.sha256()
@@ -60,14 +53,14 @@ class _Layer:
             self._hash.update(chunk)
             if self.expansion.read - told >= MIB:
                 told = self.expansion.read
-                self._progress(self._index, told)
+                self._progress(self.index, told)
             yield chunk
-        self._progress(self._index, self.expansion.read)
+        self._progress(self.index, self.expansion.read)
 
     def verify(self, diff_id: str) -> None:
         actual = "sha256:" + self._hash.hexdigest()
         if actual != diff_id:
-            raise DigestMismatch(diff_id, actual)
+            raise DigestMismatch(f"its archive has the digest {actual}, not {diff_id}", layer=self.index)
 
 
 def write_root(
@@ -90,13 +83,7 @@ def write_root(
     sizes: list[int] = []
     try:
         for index, (stream, diff_id) in enumerate(layers):
-            layer = _Layer(index, stream, limits, progress)
-            with Prefetch(layer.chunks()) as chunks:
-                source = ByteSource(chunks)
-                merger.apply(TarReader(source))
-                source.drain()  # what stands behind the archive's end counts for its digest
-            layer.verify(diff_id)
-            sizes.append(layer.expansion.written)
+            sizes.append(_merge(merger, _Layer(index, stream, limits, progress), diff_id))
         written = ImageWriter(image_fd, spool, uuid.uuid5(_NAMESPACE, chain).bytes).write(merger.tree.root)
     except ImageFull as error:
         raise LimitExceeded(str(error)) from error
@@ -114,3 +101,16 @@ def write_root(
         disk_bytes=os.fstat(image_fd).st_blocks * 512,
         layer_bytes=tuple(sizes),
     )
+
+
+def _merge(merger: Merger, layer: _Layer, diff_id: str) -> int:
+    """One layer into the tree. Returns the size of its archive."""
+    try:
+        with Prefetch(layer.chunks()) as chunks:
+            source = ByteSource(chunks)
+            merger.apply(TarReader(source))
+            source.drain()  # what stands behind the archive's end counts for its digest
+    except LayerError as error:
+        raise type(error)(error.rule, error.member, layer.index) from error
+    layer.verify(diff_id)
+    return layer.expansion.written

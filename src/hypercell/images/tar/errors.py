@@ -14,23 +14,34 @@ def printable(name: bytes) -> str:
 
 
 class LayerError(InvalidArgument):
-    """A layer cannot be used. `member` is the name of the archive member (may be empty), `rule` what it breaks."""
+    """A layer cannot be used: `rule` says what it breaks, `member` is the archive member's name (may be empty),
+    `layer` the layer's index, lowest first, or -1 while that is not known."""
 
-    def __init__(self, rule: str, member: bytes = b"", hint: str = "") -> None:
+    advice = ""
+
+    def __init__(self, rule: str, member: bytes = b"", layer: int = -1) -> None:
         self.rule = rule
         self.member = member
-        super().__init__(f"layer member {printable(member)!r}: {rule}" if member else f"layer: {rule}", hint)
+        self.layer = layer
+        where = f"layer {layer + 1}" if layer >= 0 else "layer"
+        super().__init__(
+            f"{where}, member {printable(member)!r}: {rule}" if member else f"{where}: {rule}", self.advice
+        )
 
 
 class MalformedArchive(LayerError):
     """Not a tar archive, truncated, or such that two readers would not agree on what it says."""
 
-    def __init__(self, rule: str, member: bytes = b"") -> None:
-        super().__init__(rule, member, "rebuild the image with a current builder, or report the tool that wrote it")
+    advice = "rebuild the image with a current builder, or report the tool that wrote it"
 
 
 class LimitExceeded(LayerError):
     """The layer is well-formed but asks for more than the limits of this machine allow."""
 
-    def __init__(self, rule: str, member: bytes = b"") -> None:
-        super().__init__(rule, member, "make the image smaller, or raise the limit in the configuration")
+    advice = "make the image smaller, or raise the limit in the configuration"
+
+
+class DigestMismatch(LayerError):
+    """The uncompressed archive is not the one that the image's config names."""
+
+    advice = "pull or load the image again"
