@@ -61,6 +61,8 @@ def ports(values: tuple[str, ...]) -> tuple[dict[str, object], dict[str, list[di
         address, _, host = head.rpartition(":") if head else ("", "", "")
         if address.startswith("["):
             address = address.strip("[]")
+        elif ":" in address:
+            raise click.UsageError(f"invalid port {value!r}: write an IPv6 address in brackets")
         inside, outside = _range(container, value), _range(host, value) if host else None
         if outside is not None and len(outside) != len(inside):
             raise click.UsageError(f"invalid port {value!r}: the two ranges differ in length")

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hypercell.base.db import Database, Transaction
+from hypercell.base.errors import Internal, NoSpace
+
+
+@pytest.fixture
+async def db(tmp_path: Path) -> AsyncIterator[Database]:
+    database = await Database.open(tmp_path / "db")
+    await database.run(lambda tx: tx.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, s TEXT)"))
+    yield database
+    await database.close()
+
+
+def count(tx: Transaction) -> int:
+    return int(tx.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+async def test_an_exception_undoes_the_whole_transaction_and_comes_out(db: Database) -> None:
+    def work(tx: Transaction) -> None:
+        tx.execute("INSERT INTO t VALUES (1, 'a')")
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await db.run(work)
+    assert await db.run(count) == 0
+
+
+async def test_transactions_of_many_tasks_do_not_mix(db: Database) -> None:
+    def work(tx: Transaction) -> None:
+        tx.execute("INSERT INTO t (s) SELECT count(*) FROM t")
+
+    await asyncio.gather(*(db.run(work) for _ in range(200)))
+    rows = await db.run(lambda tx: tx.execute("SELECT s FROM t ORDER BY n").fetchall())
+    assert [row["s"] for row in rows] == [str(number) for number in range(200)]
+
+
+async def test_a_full_disk_is_no_space_and_the_database_goes_on(db: Database) -> None:
+    await db.run(lambda tx: tx.execute("PRAGMA max_page_count = 20"))
+    with pytest.raises(NoSpace):
+        await db.run(lambda tx: tx.execute("INSERT INTO t (s) VALUES (?)", ("x" * 1_000_000,)))
+    await db.run(lambda tx: tx.execute("INSERT INTO t (s) VALUES ('small')"))
+    assert await db.run(count) == 1
+
+
+async def test_migrations_run_once_in_order_and_half_a_one_leaves_nothing(db: Database, tmp_path: Path) -> None:
+    scripts = tmp_path / "migrations"
+    scripts.mkdir()
+    (scripts / "0001_first.sql").write_text("CREATE TABLE a (n INTEGER);\nINSERT INTO a VALUES (1);\n-- end\n")
+    (scripts / "notes.txt").write_text("not SQL")
+    await db.migrate("room", scripts)
+    await db.migrate("room", scripts)
+    (scripts / "0002_second.sql").write_text("INSERT INTO a VALUES (2);\nINSERT INTO missing VALUES (1);\n")
+    with pytest.raises(sqlite3.OperationalError):
+        await db.migrate("room", scripts)
+    (scripts / "0002_second.sql").write_text("INSERT INTO a\n VALUES (';');\n")
+    await db.migrate("room", scripts)
+    rows = await db.run(lambda tx: tx.execute("SELECT n FROM a").fetchall())
+    assert [row["n"] for row in rows] == [1, ";"]
+
+
+async def test_a_database_of_a_newer_hypercell_is_refused(db: Database, tmp_path: Path) -> None:
+    scripts = tmp_path / "migrations"
+    scripts.mkdir()
+    (scripts / "0001_first.sql").write_text("CREATE TABLE a (n INTEGER);")
+    (scripts / "0002_second.sql").write_text("CREATE TABLE b (n INTEGER);")
+    await db.migrate("room", scripts)
+    (scripts / "0002_second.sql").unlink()
+    with pytest.raises(Internal, match="newer"):
+        await db.migrate("room", scripts)
+
+
+async def test_a_file_that_is_no_database_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "db").write_bytes(b"not a database at all, but long enough to look" * 100)
+    with pytest.raises(Internal, match="cannot open the database"):
+        await Database.open(tmp_path / "db")
+
+
+async def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, os, pathlib, sys\n"
+        "from hypercell.base.db import Database\n"
+        "async def main():\n"
+        "    db = await Database.open(pathlib.Path(sys.argv[1]))\n"
+        "    await db.run(lambda tx: tx.execute('CREATE TABLE t (n INTEGER)'))\n"
+        "    for number in range(50):\n"
+        "        await db.run(lambda tx: tx.execute('INSERT INTO t VALUES (?)', (number,)))\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script, str(tmp_path / "db")], check=False)
+    database = await Database.open(tmp_path / "db")
+    assert await database.run(count) == 50
+    await database.close()
