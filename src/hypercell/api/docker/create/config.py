@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The portable half of a create request: docker's `Config`, which is the body's own members."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from hypercell.api.docker.create.ports import parse_port
+from hypercell.api.docker.documents import Fields
+from hypercell.base.errors import InvalidArgument, Unsupported
+
+_ECHOED_FLAGS = ("AttachStdin", "AttachStdout", "AttachStderr", "ArgsEscaped")
+_ECHOED_LISTS = ("OnBuild", "Shell")
+"""For `docker build` only: they change nothing in a container that runs."""
+
+
+def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
+    """Members of a `ContainerRequest`; what only an inspection shows goes to *echo*."""
+    for name in _ECHOED_FLAGS:
+        if fields.flag(name):
+            echo[name] = True
+    for name in _ECHOED_LISTS:
+        if values := fields.texts(name):
+            echo[name] = list(values)
+    _refuse_volumes(fields)
+    _check_health(fields, echo)
+    if fields.text("MacAddress"):
+        raise Unsupported("MacAddress cannot be chosen yet", "leave it out: every container gets one of its own")
+    request = {
+        "image": fields.text("Image"),
+        "command": fields.words("Cmd") or None,
+        "entrypoint": _entrypoint(fields),
+        "env": _environment(fields),
+        "working_dir": _working_dir(fields.text("WorkingDir")),
+        "user": fields.text("User", limit=256),
+        "hostname": _host_name(fields, "Hostname"),
+        "domainname": _host_name(fields, "Domainname"),
+        "labels": fields.text_mapping("Labels"),
+        "tty": fields.flag("Tty"),
+        "open_stdin": fields.flag("OpenStdin"),
+        "stdin_once": fields.flag("StdinOnce"),
+        "stop_signal": fields.text("StopSignal", limit=32),
+        "stop_timeout": fields.optional_number("StopTimeout", low=-1, high=1 << 31),
+        "exposed": tuple(parse_port(port, fields.name("ExposedPorts")) for port in fields.mapping("ExposedPorts")),
+    }
+    if fields.flag("NetworkDisabled"):
+        request["network"] = "none"
+    return request
+
+
+def _entrypoint(fields: Fields) -> tuple[str, ...] | None:
+    words = fields.words("Entrypoint")
+    # The CLI says `--entrypoint ""` with one empty word.
+    return () if words == ("",) else words
+
+
+def _environment(fields: Fields) -> tuple[str, ...]:
+    env = fields.texts("Env", limit=10_000, size=128 * 1024) or ()
+    for entry in env:
+        if not entry.partition("=")[0]:
+            raise InvalidArgument(f"invalid environment variable: {entry[:100]}")
+    return env
+
+
+def _working_dir(path: str) -> str:
+    if path and not path.startswith("/"):
+        raise InvalidArgument(f"the working directory '{path[:200]}' is invalid, it needs to be an absolute path")
+    return "/" + posixpath.normpath(path).lstrip("/") if path else ""
+
+
+def _host_name(fields: Fields, key: str) -> str:
+    name = fields.text(key, limit=253)
+    if not all(character.isalnum() or character in "-._" for character in name) or not name.isascii():
+        raise InvalidArgument(f"{key}: invalid hostname {name!r}")
+    if key == "Hostname" and len(name) > 64:
+        raise InvalidArgument(f"{key}: longer than 64 characters")
+    return name
+
+
+def _refuse_volumes(fields: Fields) -> None:
+    if volumes := fields.mapping("Volumes"):
+        raise Unsupported(f"Volumes ({next(iter(volumes))}) are not built yet", "files live in the container itself")
+
+
+def _check_health(fields: Fields, echo: dict[str, Any]) -> None:
+    check = fields.object("Healthcheck")
+    if check is None:
+        return
+    test = check.texts("Test") or ()
+    for name in ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"):
+        check.number(name, low=0)
+    check.finish()
+    if test and test != ("NONE",):
+        raise Unsupported("Healthcheck is not built yet", "create the container with --no-healthcheck")
+    if test:
+        echo["Healthcheck"] = {"Test": ["NONE"]}

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's half of a create request: docker's `HostConfig`."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Any
+
+from hypercell.api.docker.create.networking import parse_names, parse_network_mode
+from hypercell.api.docker.create.ports import parse_bindings
+from hypercell.api.docker.create.refused import (
+    check_logging,
+    check_modes,
+    refuse_what_is_not_built,
+    warn_of_the_meaningless,
+)
+from hypercell.api.docker.create.resources import parse_resources, parse_ulimits
+from hypercell.api.docker.create.security import parse_capabilities, parse_security_options
+from hypercell.api.docker.documents import Fields
+from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.cloud.contract import RestartPolicy
+
+_POLICIES = ("no", "always", "on-failure", "unless-stopped")
+_DEFAULT_SHM = 64 * 1024 * 1024
+
+
+def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
+    """Members of a `ContainerRequest`; what only an inspection shows goes to *echo*."""
+    refuse_what_is_not_built(fields)
+    check_logging(fields)
+    warnings += warn_of_the_meaningless(fields)
+    echo.update({name: mode for name, mode in check_modes(fields).items() if mode})
+    fields.text("ContainerIDFile")  # the client's own affair
+    if console := _console_size(fields):
+        echo["ConsoleSize"] = console
+    if annotations := fields.text_mapping("Annotations"):
+        if "" in annotations:
+            raise InvalidArgument("invalid Annotations: the empty string is not permitted as an annotation key")
+        echo["Annotations"] = annotations
+    published, echo["PortBindings"] = parse_bindings(fields)
+    security, options = parse_security_options(fields)
+    if options:
+        echo["SecurityOpt"] = options
+    resources = parse_resources(fields)
+    warnings += resources.warnings
+    init = fields.optional_flag("Init")
+    if init is not None:
+        echo["Init"] = init
+    request = {
+        "network": parse_network_mode(fields.text("NetworkMode")),
+        "published": published,
+        "publish_all": fields.flag("PublishAllPorts"),
+        "restart": parse_restart(fields),
+        "auto_remove": fields.flag("AutoRemove"),
+        "memory": resources.memory,
+        "nano_cpus": resources.nano_cpus,
+        "cpu_shares": resources.cpu_shares,
+        "pids_limit": resources.pids_limit,
+        "ulimits": parse_ulimits(fields),
+        "cap_add": parse_capabilities(fields, "CapAdd"),
+        "cap_drop": parse_capabilities(fields, "CapDrop"),
+        "privileged": fields.flag("Privileged"),
+        "masked_paths": fields.texts("MaskedPaths"),
+        "readonly_paths": fields.texts("ReadonlyPaths"),
+        "group_add": fields.texts("GroupAdd", limit=1000, size=256) or (),
+        "oom_score_adj": _oom_score(fields),
+        "sysctls": fields.text_mapping("Sysctls"),
+        "read_only": fields.flag("ReadonlyRootfs"),
+        "tmpfs": {**_tmpfs(fields), **_mounts(fields, echo)},
+        "shm_size": fields.number("ShmSize", low=0) or _DEFAULT_SHM,
+        "init": bool(init),
+        **parse_names(fields),
+        **security,
+    }
+    fields.finish()
+    if request["auto_remove"] and request["restart"].name != "no":
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    return request
+
+
+def parse_restart(fields: Fields) -> RestartPolicy:
+    """`RestartPolicy`, of a create request or an update."""
+    policy = fields.object("RestartPolicy")
+    if policy is None:
+        return RestartPolicy()
+    name = policy.text("Name", limit=32) or "no"
+    retries = policy.number("MaximumRetryCount", high=1 << 31)
+    policy.finish()
+    if name not in _POLICIES:
+        known = "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'; {known}")
+    if retries < 0:
+        raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+    if retries and name != "on-failure":
+        raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
+    return RestartPolicy(name, retries)
+
+
+def _console_size(fields: Fields) -> list[int] | None:
+    size = fields.items("ConsoleSize", limit=2)
+    if not size:
+        return None
+    if len(size) != 2 or not all(type(value) is int and 0 <= value < 65536 for value in size):
+        raise InvalidArgument(f"{fields.name('ConsoleSize')}: must be [rows, columns]")
+    return size
+
+
+def _oom_score(fields: Fields) -> int:
+    score = fields.number("OomScoreAdj")
+    if not -1000 <= score <= 1000:
+        raise InvalidArgument(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
+    return score
+
+
+def _tmpfs(fields: Fields) -> dict[str, str]:
+    return {_target(path): options for path, options in fields.text_mapping("Tmpfs").items()}
+
+
+def _mounts(fields: Fields, echo: dict[str, Any]) -> dict[str, str]:
+    """`Mounts`, the long spelling; those of type tmpfs mean the same as `Tmpfs`."""
+    mounts: dict[str, str] = {}
+    for mount in fields.objects("Mounts"):
+        kind = mount.text("Type", limit=32)
+        if kind != "tmpfs":
+            raise Unsupported(f"{mount.name('Type')} {kind!r} is not built yet", "tmpfs is")
+        target = _target(mount.text("Target"))
+        options = ["ro"] if mount.flag("ReadOnly") else []
+        mount.text("Source")
+        mount.text("Consistency")
+        wishes = mount.object("TmpfsOptions")
+        if wishes is not None:
+            size, mode = wishes.number("SizeBytes", low=0), wishes.number("Mode", low=0, high=0o7777)
+            options += [f"size={size}"] if size else []
+            options += [f"mode={mode:o}"] if mode else []
+            options += _tmpfs_flags(wishes)
+            wishes.finish()
+        mount.finish()
+        mounts[target] = ",".join(options)
+        echo.setdefault("Mounts", []).append({"Type": "tmpfs", "Target": target})
+    return mounts
+
+
+def _tmpfs_flags(wishes: Fields) -> list[str]:
+    flags = []
+    for item in wishes.items("Options", limit=32):
+        if not isinstance(item, list) or not 1 <= len(item) <= 2 or not all(isinstance(word, str) for word in item):
+            raise InvalidArgument(f"{wishes.name('Options')}: must be a list of [name] or [name, value]")
+        flags.append("=".join(item))
+    return flags
+
+
+def _target(path: str) -> str:
+    if not path.startswith("/"):
+        raise InvalidArgument(f"invalid mount path: '{path[:200]}' mount path must be absolute")
+    clean = "/" + posixpath.normpath(path).lstrip("/")
+    if clean == "/":
+        raise InvalidArgument("invalid specification: destination can't be '/'")
+    return clean

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of `HostConfig` that say something which is not built: 501 with the option's name, unless they say nothing.
+
+Never silently ignored: a user who asks for a device and gets none must be told.
+"""
+
+from __future__ import annotations
+
+from hypercell.api.docker.documents import Fields
+from hypercell.base.errors import InvalidArgument, Unsupported
+
+_VOLUMES = "copy files with `docker cp`; the container's own files survive stop and start"
+_BLOCK_IO = "the size of the container bounds what it may use"
+_NOT_BUILT = {
+    "Binds": _VOLUMES,
+    "VolumesFrom": _VOLUMES,
+    "Links": "containers reach each other by address",
+    "Devices": "a container runs in a VM of its own, which has none of the host's devices",
+    "DeviceRequests": "a container runs in a VM of its own, which has none of the host's devices",
+    "DeviceCgroupRules": "a container runs in a VM of its own, which has none of the host's devices",
+    "BlkioWeight": _BLOCK_IO,
+    "BlkioWeightDevice": _BLOCK_IO,
+    "BlkioDeviceReadBps": _BLOCK_IO,
+    "BlkioDeviceWriteBps": _BLOCK_IO,
+    "BlkioDeviceReadIOps": _BLOCK_IO,
+    "BlkioDeviceWriteIOps": _BLOCK_IO,
+    "CpusetCpus": "choose how many CPUs with --cpus or a size",
+    "CpusetMems": "choose how much memory with --memory or a size",
+    "CpuRealtimePeriod": "",
+    "CpuRealtimeRuntime": "",
+    "KernelMemoryTCP": "limit the container's memory as a whole with --memory",
+    "MemoryReservation": "limit the container's memory with --memory",
+    "OomKillDisable": "",
+    "StorageOpt": "the size of the writable layer is the daemon's setting rootfs_size",
+    "Cgroup": "",
+    "IOMaximumIOps": "",
+    "IOMaximumBandwidth": "",
+}
+_MODES = {
+    "PidMode": ("", "private"),
+    "IpcMode": ("", "private", "shareable"),
+    "UTSMode": ("",),
+    "UsernsMode": ("", "host"),
+    "CgroupnsMode": ("", "private"),
+}
+_RUNTIMES = ("", "hypercell")
+_MEANINGLESS = {
+    "CgroupParent": "a container's cgroup is in its own VM: CgroupParent has no meaning and was ignored",
+    "CpuCount": "CpuCount has a meaning on Windows only and was ignored",
+    "CpuPercent": "CpuPercent has a meaning on Windows only and was ignored",
+}
+
+
+def refuse_what_is_not_built(fields: Fields) -> None:
+    """Take the options that are not built off *fields*. Raises `Unsupported` for one that is used."""
+    for name, hint in _NOT_BUILT.items():
+        if fields.take(name) not in (None, False, 0, "", [], {}):
+            raise Unsupported(f"{fields.name(name)} is not built yet", hint)
+
+
+def check_modes(fields: Fields) -> dict[str, str]:
+    """The namespace modes, as given; every container has namespaces (and a kernel) of its own."""
+    modes = {name: fields.text(name) for name in _MODES}
+    for name, mode in modes.items():
+        if mode in _MODES[name]:
+            continue
+        if mode in ("host", "none") or mode.startswith("container:"):
+            raise Unsupported(f"{fields.name(name)} {mode!r} is not built yet", "every container is in its own VM")
+        raise InvalidArgument(f"{fields.name(name)}: invalid mode {mode[:100]!r}")
+    runtime = fields.text("Runtime")
+    if runtime not in _RUNTIMES:
+        raise InvalidArgument(f"unknown or invalid runtime name: {runtime[:100]}", "there is one: hypercell")
+    isolation = fields.text("Isolation")
+    if isolation not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation ({isolation[:100]}): linux only supports 'default'")
+    driver = fields.text("VolumeDriver")
+    if driver not in ("", "local"):
+        raise Unsupported(f"{fields.name('VolumeDriver')} {driver[:100]!r} is not built yet", _VOLUMES)
+    return modes
+
+
+def warn_of_the_meaningless(fields: Fields) -> list[str]:
+    return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "")]
+
+
+def check_logging(fields: Fields) -> None:
+    """`LogConfig`: docker's default driver without options is what we have."""
+    log = fields.object("LogConfig")
+    if log is None:
+        return
+    driver = log.text("Type")
+    options = log.mapping("Config")
+    log.finish()
+    if driver not in ("", "json-file"):
+        raise Unsupported(f"{fields.name('LogConfig.Type')} {driver[:100]!r} is not built yet", "use json-file")
+    if options:
+        raise Unsupported(
+            f"{fields.name('LogConfig.Config')} ({next(iter(options))}) is not built yet",
+            "the daemon's setting log_size bounds every log",
+        )

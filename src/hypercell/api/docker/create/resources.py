@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Memory, CPU, processes and ulimits, of a create request and of an update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypercell.api.docker.documents import Fields
+from hypercell.base.errors import InvalidArgument
+from hypercell.cloud.contract import Ulimit
+
+_MINIMUM_MEMORY = 6 * 1024 * 1024
+_DEFAULT_PERIOD = 100_000
+_ULIMITS = frozenset(
+    [
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    memory: int
+    nano_cpus: int
+    cpu_shares: int
+    pids_limit: int
+    warnings: tuple[str, ...]
+
+
+def parse_resources(fields: Fields) -> Resources:
+    """Raises `InvalidArgument` in dockerd's words where it has some."""
+    memory = fields.number("Memory", low=0)
+    if 0 < memory < _MINIMUM_MEMORY:
+        raise InvalidArgument("Minimum memory limit allowed is 6MB")
+    warnings = _check_swap(fields, memory)
+    shares = fields.number("CpuShares")
+    if shares < 0:
+        raise InvalidArgument(f"invalid CPU shares ({shares}): value must be a positive integer")
+    pids = fields.number("PidsLimit")
+    fields.take("KernelMemory")  # dockerd ignores it too, since API 1.42
+    return Resources(memory, _nano_cpus(fields), shares, max(pids, 0), tuple(warnings))
+
+
+def _check_swap(fields: Fields, memory: int) -> list[str]:
+    swap = fields.number("MemorySwap", low=-1)
+    if swap > 0 and memory == 0:
+        raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if 0 < swap < memory:
+        raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
+    warnings = []
+    if swap > memory:
+        warnings.append("A VM has no swap: memory is limited without swap.")
+    swappiness = fields.optional_number("MemorySwappiness", low=-1, high=100)
+    if swappiness not in (None, -1):
+        warnings.append("A VM has no swap: memory swappiness was ignored.")
+    return warnings
+
+
+def _nano_cpus(fields: Fields) -> int:
+    nano = fields.number("NanoCpus", low=0)
+    period = fields.number("CpuPeriod", low=0)
+    quota = fields.number("CpuQuota")
+    if nano and (period or quota):
+        other = "CPU Period" if period else "CPU Quota"
+        raise InvalidArgument(f"Conflicting options: Nano CPUs and {other} cannot both be set.")
+    if period and not 1000 <= period <= 1_000_000:
+        raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
+    if 0 < quota < 1000:
+        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    return max(quota, 0) * 1_000_000_000 // (period or _DEFAULT_PERIOD) or nano
+
+
+def parse_ulimits(fields: Fields) -> tuple[Ulimit, ...]:
+    limits = []
+    for item in fields.objects("Ulimits"):
+        name = item.text("Name", limit=32).lower()
+        if name not in _ULIMITS:
+            raise InvalidArgument(f"{item.name('Name')}: invalid ulimit type: {name}")
+        limit = Ulimit(name, item.number("Soft", low=-1), item.number("Hard", low=-1))
+        item.finish()
+        soft, hard = (limit.soft, limit.hard)
+        if hard != -1 and (soft == -1 or soft > hard):
+            raise InvalidArgument(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+        limits.append(limit)
+    return tuple(limits)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the handlers of the Engine API work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypercell.api.docker.facts import Facts
+from hypercell.api.http import Request
+from hypercell.base.config import Config
+from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events
+from hypercell.images.contract import Images
+from hypercell.node.network import Network
+
+
+@dataclass(slots=True)
+class Engine:
+    containers: Containers
+    images: Images
+    events: Events
+    network: Network
+    config: Config
+    facts: Facts = field(default_factory=Facts)
+
+    tenant: str = OPERATOR_TENANT
+    """The local socket is the operator."""
+
+
+Call = Request[Engine]
+Json = dict[str, Any]
