@@ -57,6 +57,7 @@ def main(target: Path, agent: Path, modules: Path | None) -> None:
         sys.exit(f"initramfs: {agent} is not an executable")
     temporary = target.with_name(target.name + ".new")
     temporary.write_bytes(build(executable, modules))
+    temporary.chmod(0o644)  # hypervisors read it, each as a user of its own
     os.replace(temporary, target)  # a VM that is being started sees the old file or the new one
 
 

@@ -18,6 +18,7 @@ $(OUT)/distribution/vmlinux: $(DISTRIBUTION)/unpacked kernel/bzimage.py
 	mkdir -p $(@D)
 	$(PYTHON) kernel/bzimage.py $(DISTRIBUTION)/package/boot/vmlinuz-* $@.new
 	ls $(DISTRIBUTION)/package/lib/modules >$(@D)/release
+	chmod 0644 $@.new $(@D)/release
 	mv $@.new $@
 
 $(DISTRIBUTION)/modules/order: $(DISTRIBUTION)/unpacked kernel/modules.py Makefile

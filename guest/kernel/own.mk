@@ -6,7 +6,7 @@ TREE := $(OWN)/tree
 PATCHES := $(wildcard kernel/*.patch)
 JOBS ?= 2
 # Nothing of the machine that builds it goes into the kernel.
-KBUILD := $(MAKE) -s -C $(TREE) -j$(JOBS) KBUILD_BUILD_USER=hypercell KBUILD_BUILD_HOST=hypercell KBUILD_BUILD_TIMESTAMP=@0
+KBUILD := $(MAKE) -s --no-print-directory -C $(TREE) -j$(JOBS) KBUILD_BUILD_USER=hypercell KBUILD_BUILD_HOST=hypercell KBUILD_BUILD_TIMESTAMP=@0
 KERNEL_TOOLS := gcc flex bison bc perl patch xz strip
 
 .PHONY: kernel
@@ -15,6 +15,8 @@ kernel: $(OUT)/own/vmlinux $(OUT)/own/initrd
 $(OWN)/unpacked: $(PATCHES) kernel/own.mk
 	@for tool in $(KERNEL_TOOLS); do command -v $$tool >/dev/null || { \
 	    echo "building a kernel needs $(KERNEL_TOOLS): $$tool is missing" >&2; exit 1; }; done
+	@printf '#include <libelf.h>\n' | gcc -fsyntax-only -xc - || { \
+	    echo "building a kernel needs libelf-dev" >&2; exit 1; }
 	rm -rf $(OWN)
 	mkdir -p $(TREE)
 	cd $(OWN) && $(APT_DOWNLOAD) $(SOURCE_PACKAGE) && dpkg-deb -x $(SOURCE_PACKAGE)_*.deb package
@@ -35,6 +37,7 @@ $(OUT)/own/vmlinux: $(OWN)/configured
 	mkdir -p $(@D)
 	strip -o $@.new $(TREE)/vmlinux
 	$(KBUILD) kernelrelease >$(@D)/release
+	chmod 0644 $@.new $(@D)/release
 	mv $@.new $@
 
 $(OUT)/own/initrd: $(OUT)/agent initramfs.py
