@@ -4,6 +4,8 @@
 #ifndef HYPERCELL_FILES_H
 #define HYPERCELL_FILES_H
 
+#include <stdbool.h>
+
 #include "failure.h"
 #include "json.h"
 
@@ -15,6 +17,6 @@ int files_write(const char *directory, const struct json *list, struct failure *
 void files_remove(const char *directory);
 
 // In the child, by mount_prepare(): binds <directory>/<i> over entry i's path inside `root`, created if missing.
-int files_bind(int root, const char *directory, const struct json *list, struct failure *f);
+int files_bind(int root, const char *directory, const struct json *list, bool read_only, struct failure *f);
 
 #endif
