@@ -52,14 +52,19 @@ class Config:
     accelerator: str = "auto"
     """`auto` (probed), `kvm` or `tcg`."""
     qemu: str = "qemu-system-x86_64"
+    """QEMU's program, found on the PATH."""
     uid_base: int = 2_000_000
     """Hypervisors run as uid_base, uid_base + 1, …; one VM, one uid."""
     uid_count: int = 65_536
+    """How many uids there are to give out: no more VMs than that run at once."""
     subnet: str = "172.16.0.0/16"
+    """The containers' private IPv4 network; its first address is the machine's."""
     bridge: str = "hypercell0"
+    """Name of the bridge, also in the names of its taps and nftables tables."""
     dns: tuple[str, ...] = ()
     """Upstream name servers; empty: those of the machine's /etc/resolv.conf."""
     registries: tuple[Registry, ...] = ()
+    """Registries that need something other than TLS to their own name."""
     boot_timeout: float = 60.0
     """Seconds from spawning a hypervisor to the agent's greeting."""
     rootfs_size: int = 10 * 1024**3

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house's own rules: what the documents name exists, modules stay small, every source says its licence."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = sorted(
+    path
+    for pattern in ("src/**/*.py", "bench/*.py", "tools/*.py", "tests/**/*.py", "guest/**/*.[ch]")
+    for path in ROOT.glob(pattern)
+    if path.stat().st_size
+)
+
+
+def test_every_source_names_its_licence() -> None:
+    silent = [path for path in SOURCES if "SPDX-License-Identifier: Apache-2.0" not in path.read_text()[:200]]
+    assert silent == []
+
+
+def test_no_module_is_longer_than_500_lines() -> None:
+    assert [path for path in SOURCES if len(path.read_text().splitlines()) > 500] == []
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", ROOT / "SPECIFICATION.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_a_document_names_exist(document: Path) -> None:
+    text = document.read_text()
+    named = set(re.findall(r"`((?:src|guest|tests|docs|bench|tools)/[\w./-]+)`", text))
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)\)", text))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [name for name in linked if not (document.parent / name).exists()]
+    assert missing == []
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    phony = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {f"make {name}" for name in phony} <= {" ".join(line.split()[:2]) for line in listed.splitlines()}
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "src/hypercell/base/config.py").read_text()
+    body = text[text.index("class Config") : text.index("@property")]
+    undocumented = re.findall(r"^    (\w+): .*?$(?!\n    \"\"\")", body, re.MULTILINE)
+    assert undocumented == []
+
+
+def test_every_command_has_an_example() -> None:
+    from hypercell.cli.main import cli
+
+    context = cli.make_context("hypercell", ["ps"])
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        for each in getattr(command, "commands", {name: command}).values():
+            assert "hypercell " in (each.help or ""), f"{name} has no example in its help"
