@@ -112,13 +112,16 @@ def _malformed(text: str) -> InvalidArgument:
 
 
 def familiar(name: str) -> str:
-    """A full repository name in docker's short form."""
+    """A full repository name in docker's short form, which is the same to `parse`."""
     path = name.removeprefix(f"{DEFAULT_DOMAIN}/")
     if path == name:
         return name
     short = path.removeprefix(OFFICIAL_PREFIX)
-    # `docker.io/library/a/b` must keep its prefix, or it would be read back as another repository.
-    return path if "/" in short else short
+    # What would be read back as another repository stays longer: `library/a/b`, `docker.io/a.b/c`.
+    for candidate in (short, path):
+        if _split(candidate) == (DEFAULT_DOMAIN, path):
+            return candidate
+    return name
 
 
 def id_prefix(text: str) -> str | None:

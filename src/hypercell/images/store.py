@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypercell.base.config import Config
 from hypercell.base.db import Database, Transaction
@@ -24,12 +25,16 @@ from hypercell.images.chains import ChainStore
 from hypercell.images.contract import Credentials, Image, Progress, ProgressSink, RootImage
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
+from hypercell.images.manifest import Descriptor
 from hypercell.images.metadata import Name, Record
 from hypercell.images.possessions import Possessions
 from hypercell.images.reference import Reference
 from hypercell.images.reference import parse as parse_reference
 from hypercell.images.registry.patience import Limits
 from hypercell.images.threads import in_thread
+
+if TYPE_CHECKING:
+    from hypercell.images.registry.pull import Pulled
 
 MAX_PARSED = 1000
 """Configs that are kept parsed."""
@@ -76,39 +81,37 @@ class ImageStore:
         wanted = platforms.parse(platform)
         with self._blobs.lease() as lease:
             try:
-                made_of, digest = await pull(
+                pulled = await pull(
                     self._config, self._limits, tenant, name, wanted, credentials,
                     self._blobs, self._possessions, lease, progress,
                 )  # fmt: skip
-                names = [Name(name.name, "digest", digest)]
+                names = [Name(name.name, "digest", pulled.digest)]
                 if not name.digest:
                     names.append(lookup.name_of(name))
                 before = await self._db.run(lambda tx: metadata.by_name(tx, tenant, lookup.name_of(name)))
-                image = await self._admit(tenant, made_of, names, lease, progress)
+                image = await self._admit(tenant, pulled.ingredients, names, lease, _extracting(pulled, progress))
             except NoSpace:
                 await self._sweep()
                 raise
         news = "Image is up to date for" if before and before.id == image.id else "Downloaded newer image for"
-        progress(Progress(f"Digest: {digest}"))
+        for layer in pulled.ingredients.layers:
+            if layer.digest in pulled.fetched:
+                progress(Progress("Pull complete", short(layer.digest)))
+        progress(Progress(f"Digest: {pulled.digest}"))
         progress(Progress(f"Status: {news} {name.familiar}"))
         return image
 
     async def load(
         self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink
     ) -> builtins.list[tuple[Image, str]]:
-        loop = asyncio.get_running_loop()
         try:
             with self._blobs.lease() as lease:
-
-                def tell(member: str, done: int) -> None:
-                    loop.call_soon_threadsafe(progress, Progress("Loading layer", member.rpartition("/")[2][:12], done))
-
-                read = await read_in_thread(archive, lambda stream: spool.fill(stream, self._blobs, lease, tell))
+                read = await read_in_thread(archive, lambda stream: spool.fill(stream, self._blobs, lease))
                 found = await in_thread(contents.images, read, platforms.host())
                 loaded: builtins.list[tuple[Image, str]] = []
                 for entry in found:
                     names = [Name(name.name, "tag", name.tag) for name in entry.names]
-                    image = await self._admit(tenant, entry.image, names, lease, progress)
+                    image = await self._admit(tenant, entry.image, names, lease, _loading(progress))
                     loaded += [(image, name.familiar) for name in entry.names] or [(image, "")]
         finally:
             # Much of an archive is no part of an image: listings, other platforms, what a failure has left.
@@ -133,7 +136,7 @@ class ImageStore:
                 layer = await read_in_thread(archive, lambda stream: rootfs.store_layer(stream, self._blobs, lease))
                 raw = rootfs.make_config(layer, wanted, message, changes, now)
                 await in_thread(self._blobs.put, raw, lease)
-                return await self._admit(tenant, rootfs.combine(raw, layer), names, lease, lambda _: None)
+                return await self._admit(tenant, rootfs.combine(raw, layer), names, lease)
         except BaseException:
             await self._sweep()
             raise
@@ -203,18 +206,20 @@ class ImageStore:
         return await in_thread(lambda: self._blobs.disk_usage() + self._chains.disk_usage())
 
     async def _admit(
-        self, tenant: str, made_of: Ingredients, names: builtins.list[Name], lease: Lease, progress: ProgressSink
+        self,
+        tenant: str,
+        made_of: Ingredients,
+        names: builtins.list[Name],
+        lease: Lease,
+        tell: Callable[[Descriptor, int], None] | None = None,
     ) -> Image:
         """Build the root, then record the image: what can be listed can be run."""
-
-        def tell(position: int, done: int) -> None:
-            layer = made_of.layers[position]
-            progress(Progress("Extracting", short(layer.digest), done, layer.size))
-
-        layers = list(zip((layer.digest for layer in made_of.layers), made_of.parsed.diff_ids, strict=True))
-        size = await self._chains.ensure(layers, lease, tell)
-        for layer in made_of.layers:
-            progress(Progress("Pull complete", short(layer.digest)))
+        layers = [
+            (layer.digest, diff_id) for layer, diff_id in zip(made_of.layers, made_of.parsed.diff_ids, strict=True)
+        ]
+        size = await self._chains.ensure(
+            layers, lease, tell and (lambda position, done: tell(made_of.layers[position], done))
+        )
         now = time.time_ns()
 
         def record(tx: Transaction) -> Record | None:
@@ -256,6 +261,20 @@ class ImageStore:
                 self._blobs.end_sweep()
             self._possessions.forget(lambda digest: self._blobs.size(digest) is not None)
             return freed
+
+
+def _extracting(pulled: Pulled, progress: ProgressSink) -> Callable[[Descriptor, int], None]:
+    """Progress of a build after a pull, for the layers that were not here before."""
+
+    def tell(layer: Descriptor, done: int) -> None:
+        if layer.digest in pulled.fetched:
+            progress(Progress("Extracting", short(layer.digest), done, layer.size))
+
+    return tell
+
+
+def _loading(progress: ProgressSink) -> Callable[[Descriptor, int], None]:
+    return lambda layer, done: progress(Progress("Loading layer", short(layer.digest), done, layer.size))
 
 
 def _repository(repository: str, tag: str) -> Reference:

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 from hypercell.images import ingredients, manifest
 from hypercell.images.archives import changes
 from hypercell.images.archives.contents import canonical_json
+from hypercell.images.archives.spool import LIMITS
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.ingredients import Ingredients
-from hypercell.images.layers.contract import Limits as LayerLimits
-from hypercell.images.layers.decompress import Expansion, decompress
+from hypercell.images.layers import Expansion, decompress
 from hypercell.images.manifest import Descriptor
 from hypercell.images.platforms import Platform
 
@@ -21,9 +21,8 @@ DEFAULT_MESSAGE = "Imported from -"
 def store_layer(stream: BinaryIO, store: BlobStore, lease: Lease) -> Descriptor:
     """The archive in *stream* as a layer: uncompressed, because it may come in a compression that layers do not
     have (xz, bzip2). Blocks. Raises `InvalidArgument`, `NoSpace`."""
-    limits = LayerLimits()
     with store.writer() as writer:
-        for chunk in decompress(stream, Expansion(limits.layer_bytes, limits.ratio, limits.ratio_floor)):
+        for chunk in decompress(stream, Expansion(LIMITS.layer_bytes, LIMITS.ratio, LIMITS.ratio_floor, LIMITS.frames)):
             writer.write(chunk)
         return Descriptor(manifest.OCI_LAYER, writer.commit(lease), writer.size)
 

@@ -6,7 +6,6 @@ Names of members are only ever keys of a dictionary. What turns out to be no par
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
@@ -14,10 +13,12 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.digests import Digest
 from hypercell.images.documents import MAX_DOCUMENT
-from hypercell.images.layers.contract import Limits as LayerLimits
-from hypercell.images.layers.decompress import Expansion, decompress, sniff
+from hypercell.images.layers import Expansion, Limits, decompress
+from hypercell.images.layers.decompress import sniff
 from hypercell.images.tar import ByteSource, LayerError, Member, TarReader
 
+LIMITS = Limits()
+"""An archive of images may be as large, and as densely compressed, as one layer."""
 MAX_MEMBERS = 10_000
 MAX_NAME = 4096
 MAX_LINKS = 8
@@ -62,35 +63,32 @@ class Spool:
         return None if found is None else self.store.read(found.digest, MAX_DOCUMENT)
 
 
-def fill(stream: BinaryIO, store: BlobStore, lease: Lease, progress: Callable[[str, int], None]) -> Spool:
-    """Read the archive in *stream*, compressed or not, to its end. Blocks. *progress* is told (member, bytes).
+def fill(stream: BinaryIO, store: BlobStore, lease: Lease) -> Spool:
+    """Read the archive in *stream*, compressed or not, to its end. Blocks.
 
     Raises `InvalidArgument` for what is no archive or exceeds a bound, `NoSpace`.
     """
-    limits = LayerLimits()
-    expansion = Expansion(limits.layer_bytes, limits.ratio, limits.ratio_floor)
+    expansion = Expansion(LIMITS.layer_bytes, LIMITS.ratio, LIMITS.ratio_floor, LIMITS.frames)
     spool = Spool(store)
     try:
         reader = TarReader(ByteSource(decompress(stream, expansion)))
         for count, member in enumerate(reader):
             if count >= MAX_MEMBERS:
                 raise InvalidArgument(f"the archive has more than {MAX_MEMBERS} members")
-            _member(reader, member, spool, lease, progress)
+            _member(reader, member, spool, lease)
     except LayerError as error:
         raise InvalidArgument(f"not a usable image archive: {error.rule}", error.hint) from error
     return spool
 
 
-def _member(
-    reader: TarReader, member: Member, spool: Spool, lease: Lease, progress: Callable[[str, int], None]
-) -> None:
+def _member(reader: TarReader, member: Member, spool: Spool, lease: Lease) -> None:
     if member.kind == "directory":
         return
     key = _key(_decoded(member.name))
     if key in spool.files or key in spool.links:
         raise InvalidArgument(f"the archive has {key[:200]!r} twice")
     if member.kind == "file" and member.sparse is None:
-        spool.files[key] = _store(reader, key, spool.store, lease, progress)
+        spool.files[key] = _store(reader, spool.store, lease)
     elif member.kind == "symlink":
         spool.links[key] = _key(f"{key}/../{_decoded(member.linkname)}")
     elif member.kind == "link":
@@ -99,16 +97,13 @@ def _member(
         raise InvalidArgument(f"the archive has a {member.kind} where only files belong: {key[:200]!r}")
 
 
-def _store(
-    reader: TarReader, key: str, store: BlobStore, lease: Lease, progress: Callable[[str, int], None]
-) -> Spooled:
+def _store(reader: TarReader, store: BlobStore, lease: Lease) -> Spooled:
     start = b""
     with store.writer() as writer:
         for view in reader.data():
             if len(start) < _SNIFFED:
                 start += bytes(view[:_SNIFFED])
             writer.write(view)
-            progress(key, writer.size)
         return Spooled(writer.commit(lease), writer.size, sniff(start))
 
 

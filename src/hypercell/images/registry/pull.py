@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import dataclass
 
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NotFound
+from hypercell.base.ids import short
 from hypercell.images import ingredients, platforms
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.contract import Credentials, Progress, ProgressSink
@@ -25,6 +27,15 @@ MAX_NESTING = 3
 """Indexes inside indexes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    ingredients: Ingredients
+    digest: Digest
+    """Of what the name stands for, which may be an index."""
+    fetched: frozenset[Digest]
+    """The blobs that were not here before."""
+
+
 async def pull(
     config: Config,
     limits: Limits,
@@ -36,8 +47,8 @@ async def pull(
     possessions: Possessions,
     lease: Lease,
     progress: ProgressSink,
-) -> tuple[Ingredients, Digest]:
-    """All parts of an image, in the store and leased; and the digest of what *name* stands for (maybe an index's).
+) -> Pulled:
+    """All parts of an image, in the store and leased.
 
     Raises `NotFound`, `Unauthorized`, `Unavailable`, `InvalidArgument`, `NoSpace`.
     """
@@ -63,8 +74,9 @@ class _Pull:
         self._possessions = possessions
         self._lease = lease
         self._progress = progress
+        self._fetched: set[Digest] = set()
 
-    async def run(self, name: Reference, wanted: Platform, parallel: int) -> tuple[Ingredients, Digest]:
+    async def run(self, name: Reference, wanted: Platform, parallel: int) -> Pulled:
         self._progress(Progress(f"Pulling from {name.familiar_name}", name.tag or name.digest or ""))
         top = await self._source.manifest(name.digest or name.tag)
         chosen, certain = await self._choose(top, wanted, name)
@@ -79,7 +91,7 @@ class _Pull:
         if not certain and made_of.parsed.platform not in platforms.acceptable(wanted):
             raise _no_match(wanted)
         await self._layers(chosen.layers, parallel)
-        return made_of, top.digest
+        return Pulled(made_of, top.digest, frozenset(self._fetched))
 
     async def _choose(self, top: Manifest | Index, wanted: Platform, name: Reference) -> tuple[Manifest, bool]:
         """The manifest for the platform; and whether its platform is certain: said by an index, or without a choice."""
@@ -132,6 +144,7 @@ class _Pull:
                 return
             await self._source.blob(self._store, wanted, self._lease, lambda current: say("Downloading", current))
             self._possessions.downloaded(self._tenant, wanted.digest)
+            self._fetched.add(wanted.digest)
         say("Verifying Checksum")
         say("Download complete")
 
@@ -145,10 +158,6 @@ async def all_of(work: list[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def short(digest: Digest) -> str:
-    return digest.removeprefix("sha256:")[:12]
 
 
 def _no_match(wanted: Platform) -> NotFound:

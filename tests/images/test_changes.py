@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypercell.base.errors import InvalidArgument
+from hypercell.images.archives import changes, words
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (['CMD ["/bin/sh", "-l"]'], {"Cmd": ["/bin/sh", "-l"]}),
+        (["cmd echo $HOME 'x'"], {"Cmd": ["/bin/sh", "-c", "echo $HOME 'x'"]}),
+        (["CMD [not json]"], {"Cmd": ["/bin/sh", "-c", "[not json]"]}),
+        (["CMD []"], {"Cmd": []}),
+        (["CMD sh", 'ENTRYPOINT ["/init"]'], {"Entrypoint": ["/init"]}),
+        (["ENV A=1 B='two words' C=\"x y\""], {"Env": ["A=1", "B=two words", "C=x y"]}),
+        (["ENV A some words"], {"Env": ["A=some words"]}),
+        (["ENV A=1", "ENV B=$A/${A}/${N:-none}/${A:+set} C='$A'"], {"Env": ["A=1", "B=1/1/none/set", "C=$A"]}),
+        (["ENV A=1", "ENV A=2"], {"Env": ["A=2"]}),
+        (["ENV A=a\\ b"], {"Env": ["A=a b"]}),
+        (["EXPOSE 80 53/udp"], {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}),
+        (["EXPOSE 8000-8002"], {"ExposedPorts": {"8000/tcp": {}, "8001/tcp": {}, "8002/tcp": {}}}),
+        (['LABEL a=b "c d"="e f"'], {"Labels": {"a": "b", "c d": "e f"}}),
+        (["USER 1000:1000"], {"User": "1000:1000"}),
+        (['VOLUME ["/a", "/b"]', "VOLUME /c /../d"], {"Volumes": {"/a": {}, "/b": {}, "/c": {}, "/d": {}}}),
+        (["WORKDIR /a", "WORKDIR b", "WORKDIR ../c"], {"WorkingDir": "/a/c"}),
+        (["STOPSIGNAL SIGQUIT"], {"StopSignal": "SIGQUIT"}),
+        (["STOPSIGNAL 9"], {"StopSignal": "9"}),
+        (["STOPSIGNAL RTMIN+3"], {"StopSignal": "RTMIN+3"}),
+        (["ONBUILD RUN x"], {}),
+    ],
+)
+def test_instructions_edit_the_config_as_docker_does(lines: list[str], expected: dict[str, Any]) -> None:
+    assert changes.apply(lines, {}) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "CMD", "RUN rm -rf /", "FROM x", "COPY a b", "ENV A", "ENV =x", "ENV A=1 B", "LABEL 'a", "EXPOSE nope",
+        "EXPOSE 0", "EXPOSE 70000", "USER a b", "VOLUME /", "VOLUME [\"\"]", "STOPSIGNAL SIGNOPE", "STOPSIGNAL 65",
+        "ENV A=${B", "ENV A=${B?x}", "CMD a\0b",
+    ],
+)  # fmt: skip
+def test_a_wrong_instruction_is_refused(line: str) -> None:
+    with pytest.raises(InvalidArgument):
+        changes.apply([line], {})
+
+
+@given(st.text(max_size=40), st.sampled_from(["ENV", "LABEL", "EXPOSE", "VOLUME", "USER", "WORKDIR", "STOPSIGNAL"]))
+def test_any_text_is_either_refused_or_understood(text: str, name: str) -> None:
+    with contextlib.suppress(InvalidArgument):
+        changes.apply([f"{name} {text}"], {"Env": ["A=1"]})
+
+
+@given(st.lists(st.text(alphabet="ab c'\"$\\{}", min_size=1, max_size=6), max_size=4))
+def test_quoting_a_word_preserves_it(values: list[str]) -> None:
+    quoted = " ".join('"' + re.sub(r'([\\"$])', r"\\\1", value) + '"' for value in values)
+    assert [words.expand(word, {}) for word in words.split(quoted)] == values
