@@ -10,24 +10,33 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
 from hypercell.node.network import Port, PublishedPort
+from hypercell.node.types import Attachment, LogQuery, LogRecord, Output, RestartPolicy, State, Status
+
+__all__ = [
+    "OPERATOR_TENANT",
+    "Attachment",
+    "ContainerRequest",
+    "ContainerView",
+    "Containers",
+    "Event",
+    "Events",
+    "ExecRequest",
+    "ExecView",
+    "LogQuery",
+    "LogRecord",
+    "Output",
+    "Port",
+    "PublishedPort",
+    "RestartPolicy",
+    "State",
+    "Status",
+    "Ulimit",
+]
 
 OPERATOR_TENANT = "default"
-
-
-class Output(IntEnum):
-    STDOUT = 1
-    STDERR = 2
-
-
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
-    name: str = "no"
-    """`no`, `always`, `on-failure`, `unless-stopped`."""
-    maximum_retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class ContainerRequest:
     oom_score_adj: int = 0
     sysctls: Mapping[str, str] = field(default_factory=dict)
     init: bool = False
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = False
     network: str = "bridge"
     """`bridge` or `none`."""
@@ -101,32 +110,6 @@ class ContainerRequest:
     dns_options: tuple[str, ...] = ()
     door: Mapping[str, Any] = field(default_factory=dict)
     """What a door wants back verbatim when it inspects (its own echo); nobody else reads it."""
-
-
-class Status(StrEnum):
-    """docker's words."""
-
-    CREATED = "created"
-    RUNNING = "running"
-    PAUSED = "paused"
-    RESTARTING = "restarting"
-    EXITED = "exited"
-    REMOVING = "removing"
-    DEAD = "dead"
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    status: Status
-    pid: int = 0
-    """The hypervisor's, on this machine; 0 when none runs."""
-    exit_code: int = 0
-    error: str = ""
-    """Why it did not start or ended abnormally; says which of the VM failures it was."""
-    oom_killed: bool = False
-    started_ns: int = 0
-    finished_ns: int = 0
-    restart_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,26 +134,6 @@ class ContainerView:
     """vcpus, memory, kernel, accelerator, start trace (name -> milliseconds) …"""
     size_rw: int | None = None
     size_root: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class LogRecord:
-    stream: Output
-    time_ns: int
-    data: bytes
-    """A line with its newline, or a piece of one (16 KiB at most)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LogQuery:
-    stdout: bool = True
-    stderr: bool = True
-    follow: bool = False
-    since_ns: int = 0
-    until_ns: int = 0
-    """0: no end."""
-    tail: int = -1
-    """Last N records; -1: all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,26 +174,10 @@ class Event:
     tenant: str = OPERATOR_TENANT
 
 
-class Attachment(Protocol):
-    """A client at a process's streams. Slow readers hold up nobody but themselves: see `output`."""
-
-    tty: bool
-
-    def output(self) -> AsyncIterator[tuple[Output, bytes]]:
-        """What the process writes, until it ends or `detach`. A reader that falls more than 1 MiB behind blocks only
-        its own attachment of a detached container's output (which is still logged)."""
-
-    async def write(self, data: bytes) -> None:
-        """To its stdin; returns when there is room for more. Silently dropped when nobody reads any more."""
-
-    async def close_stdin(self) -> None: ...
-    async def resize(self, rows: int, columns: int) -> None: ...
-    async def detach(self) -> None: ...
-
-
 class Containers(Protocol):
-    """`ref` is an id, a unique prefix of one, or a name, looked up in the tenant only. Every method raises
-    `NotFound` (docker's words: `No such container: x`), `InvalidArgument` for an ambiguous prefix, `Conflict` for a wrong state."""
+    """`ref` is an id, a unique prefix of one, or a name, looked up in the tenant only. Every method raises `NotFound`
+    (docker's words: `No such container: x`), `InvalidArgument` for an ambiguous prefix, `Conflict` for the wrong
+    state."""
 
     async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, builtins.list[str]]:
         """(id, warnings). The image must be here: `NotFound("No such image: x")`."""
@@ -249,8 +196,8 @@ class Containers(Protocol):
     async def wait(
         self, tenant: str, ref: str, condition: str = "not-running", ready: Callable[[], None] | None = None
     ) -> tuple[int, str]:
-        """(exit code, error). `condition`: `not-running`, `next-exit`, `removed`. `ready` is called once the container was found
-        and is being watched: nothing that happens afterwards can be missed."""
+        """(exit code, error). `condition`: `not-running`, `next-exit`, `removed`. `ready` is called once the container
+        was found and is being watched: nothing that happens afterwards can be missed."""
 
     async def update(
         self,

@@ -15,9 +15,9 @@ from dataclasses import replace
 from typing import Any
 
 from hypercell.agent.contract import Agent
-from hypercell.base.errors import Conflict, HypercellError, NotFound, NotModified
+from hypercell.base.errors import Conflict, HypercellError, NotModified
 from hypercell.node.attach import ContainerAttachment, RunInput
-from hypercell.node.exec import Exec
+from hypercell.node.exec import Exec, ExecAttachment
 from hypercell.node.guest_state import ContainerState
 from hypercell.node.logs import Log
 from hypercell.node.output import RunOutput
@@ -95,7 +95,7 @@ class Container:
         )
 
     def emit(self, action: str, **attributes: str) -> None:
-        self.services.emit(NodeEvent(action, self.id, attributes))
+        self.services.emit(NodeEvent(action, self.record, attributes))
 
     async def save(self, **changes: Any) -> None:
         """Change the record and write it down."""
@@ -290,11 +290,17 @@ class Container:
         for old in ended[: max(0, len(self.execs) - _KEPT_EXECS)]:
             del self.execs[old.id]
         self.execs[exec_.id] = exec_
+        exec_.on_exit = self._on_exec_exit
 
-    def exec(self, exec_id: str) -> Exec:
-        if exec_id not in self.execs:
-            raise NotFound(f"No such exec instance: {exec_id}")
-        return self.execs[exec_id]
+    def _on_exec_exit(self, exec_: Exec) -> None:
+        self.emit("exec_die", execID=exec_.id, exitCode=str(exec_.exit_code))
+
+    async def start_exec(
+        self, exec_: Exec, detach: bool, console_size: tuple[int, int] | None
+    ) -> ExecAttachment | None:
+        if self.status is Status.PAUSED:
+            raise Conflict(f"container {self.id} is paused, unpause the container before exec")
+        return await exec_.start(self.agent(), detach, console_size)
 
     async def wait(self, condition: str, ready: Callable[[], None] | None) -> tuple[int, str]:
         """(exit code, error); see the contract of the cloud."""

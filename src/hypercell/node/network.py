@@ -45,8 +45,8 @@ class Network(Protocol):
         """Reserve MAC and address. Survives restarts of the daemon."""
 
     async def open_tap(self, port_id: str) -> int:
-        """Make the tap, joined to its bridge (no bridge for `none`) with spoofing refused, and return its descriptor. The tap lives
-        as long as somebody holds the descriptor (it is not persistent)."""
+        """Make the tap, joined to its bridge (no bridge for `none`) with spoofing refused, and return its descriptor.
+        The tap lives as long as somebody holds the descriptor (it is not persistent)."""
 
     async def publish(self, port_id: str, ports: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
         """Forward host ports to it (container start); replaces what was published before."""

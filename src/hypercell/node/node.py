@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from hypercell.base.errors import HypercellError, NotFound, NotModified
-from hypercell.base.ids import new_id
 from hypercell.node import recovery, removal, restarting, starting
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
@@ -23,6 +22,7 @@ from hypercell.node.services import EventSink, NodeEvent, Services
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.tasks import together
 from hypercell.node.types import Status
+from hypercell.vm.driver import Capabilities, GuestKernel
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,15 @@ class Node:
         for listener in self._listeners:
             listener(event)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the hypervisor driver can do here."""
+        return self.services.driver.capabilities
+
+    @property
+    def kernel(self) -> GuestKernel:
+        return self.services.kernel
+
     # Containers
 
     def get(self, container_id: str) -> Container:
@@ -84,29 +93,31 @@ class Node:
 
     async def create(
         self,
+        ident: str,
         tenant: str,
         name: str,
         pod_spec: PodSpec,
-        build: Callable[[str, Port], ContainerSpec],
+        build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
     ) -> Container:
         """A container in a pod of its own, everything that can be prepared prepared.
 
-        *build* makes its spec when its id and its place on the network are known. Raises `Conflict` when the tenant has
+        *build* makes its spec when its place on the network is known. Raises `Conflict` when the tenant has
         another container of that name, `NoSpace`, and what the network raises; then nothing is left.
         """
-        work = self._create(tenant, name, pod_spec, build, extension)
+        work = self._create(ident, tenant, name, pod_spec, build, extension)
         return await self.services.tasks.complete(work, f"create {name}")
 
     async def _create(
         self,
+        ident: str,
         tenant: str,
         name: str,
         pod_spec: PodSpec,
-        build: Callable[[str, Port], ContainerSpec],
+        build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
     ) -> Container:
-        services, ident, now = self.services, new_id(), time.time_ns()
+        services, now = self.services, time.time_ns()
         crash_point("create-begin")
         try:
             port, _ = await together(
@@ -115,7 +126,7 @@ class Node:
             )
             crash_point("create-prepared")
             pod = PodRecord(ident, tenant, now, pod_spec, port)
-            record = Record(ident, ident, tenant, name, now, build(ident, port), extension)
+            record = Record(ident, ident, tenant, name, now, build(port), extension)
             await services.records.insert(pod, record)
         except Exception:
             await services.storage.remove(ident)
@@ -124,6 +135,7 @@ class Node:
         crash_point("create-recorded")
         container = Container(record, Pod(pod, services), services)
         self._add(container)
+        container.emit("create")
         return container
 
     def _add(self, container: Container) -> None:

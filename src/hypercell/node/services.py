@@ -10,7 +10,7 @@ from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.images.contract import Images
 from hypercell.node.network import Network
-from hypercell.node.records import Records
+from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.vm.driver import Driver, GuestKernel
@@ -18,10 +18,10 @@ from hypercell.vm.driver import Driver, GuestKernel
 
 @dataclass(frozen=True, slots=True)
 class NodeEvent:
-    """Something happened to a container. `action` is docker's word: start, die, oom, kill, stop, destroy, exec_die …"""
+    """Something happened to a container. `action` is docker's word: create, start, die, oom, kill, destroy …"""
 
     action: str
-    container_id: str
+    record: Record
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 

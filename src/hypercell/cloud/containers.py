@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The service behind the doors: `contract.Containers`, one tenant's containers by id, prefix or name."""
+
+from __future__ import annotations
+
+import builtins
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from hypercell.base.config import Config
+from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, NotFound
+from hypercell.base.ids import new_id
+from hypercell.cloud import oci, signals, updates, validate
+from hypercell.cloud.contract import (
+    Attachment,
+    ContainerRequest,
+    ContainerView,
+    Event,
+    Events,
+    ExecRequest,
+    ExecView,
+    LogQuery,
+    LogRecord,
+    RestartPolicy,
+)
+from hypercell.cloud.creation import Creation
+from hypercell.cloud.names import Names
+from hypercell.cloud.views import Views
+from hypercell.images.contract import Images
+from hypercell.node import Node, NodeEvent, archive, logs, usage
+from hypercell.node.container import Container
+from hypercell.node.exec import Exec, ExecSpec
+from hypercell.node.records import Record
+
+Json = dict[str, Any]
+
+
+class ContainerService:
+    def __init__(self, config: Config, node: Node, images: Images, events: Events) -> None:
+        self._node = node
+        self._events = events
+        self._names = Names()
+        self._views = Views(images)
+        self._creation = Creation(config, node, images, self._names)
+        for container in node.containers.values():
+            self._names.add(container.record.tenant, container.record.name, container.id)
+        node.listen(self._on_event)
+        images.in_use = self.users_of
+
+    def users_of(self, image_id: str) -> builtins.list[str]:
+        """Ids of the containers, of any tenant, that were made of an image."""
+        users = [item.id for item in self._node.containers.values() if item.record.spec.image_id == image_id]
+        return users or ["a container that is being created"] * self._creation.images_wanted[image_id]
+
+    # Events
+
+    def _on_event(self, event: NodeEvent) -> None:
+        record = event.record
+        if event.action == "create":
+            self._names.add(record.tenant, record.name, record.id)
+        self._publish(record, event.action, event.attributes)
+        if event.action == "destroy":
+            self._names.remove(record.tenant, record.name, record.id)
+            self._views.forget(record.id)
+
+    def _publish(self, record: Record, action: str, attributes: Mapping[str, str]) -> None:
+        request = self._views.resolved(record).request
+        about = {**request.labels, "image": request.image, "name": record.name, **attributes}
+        self._events.publish(Event("container", action, record.id, about, time.time_ns(), record.tenant))
+
+    def _find(self, tenant: str, ref: str) -> Container:
+        return self._node.get(self._names.find(tenant, ref))
+
+    # Life
+
+    async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, builtins.list[str]]:
+        return await self._creation.create(tenant, request)
+
+    async def start(self, tenant: str, ref: str) -> None:
+        await self._node.start(self._find(tenant, ref))
+
+    async def stop(self, tenant: str, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        number = signals.number(signal) if signal else None
+        await self._node.stop(self._find(tenant, ref), timeout, number)
+
+    async def restart(self, tenant: str, ref: str, timeout: int | None = None, signal: str = "") -> None:
+        number = signals.number(signal) if signal else None
+        await self._node.restart(self._find(tenant, ref), timeout, number)
+
+    async def kill(self, tenant: str, ref: str, signal: str = "KILL") -> None:
+        await self._node.kill(self._find(tenant, ref), signals.number(signal or "KILL"))
+
+    async def pause(self, tenant: str, ref: str) -> None:
+        await self._node.pause(self._find(tenant, ref))
+
+    async def unpause(self, tenant: str, ref: str) -> None:
+        await self._node.unpause(self._find(tenant, ref))
+
+    async def rename(self, tenant: str, ref: str, name: str) -> None:
+        container = self._find(tenant, ref)
+        name, old = name.removeprefix("/"), container.record.name
+        validate.check_name(name)
+        if name == old:
+            raise Conflict("Renaming a container with the same name as its current name", "choose another name")
+        with self._names.reserve(tenant, name):
+            await self._node.rename(container, name)
+            self._names.remove(tenant, old, container.id)
+            self._names.add(tenant, name, container.id)
+        self._publish(container.record, "rename", {"oldName": old})
+
+    async def remove(self, tenant: str, ref: str, force: bool = False, volumes: bool = False) -> None:
+        await self._node.remove(self._find(tenant, ref), force)
+
+    async def wait(
+        self, tenant: str, ref: str, condition: str = "not-running", ready: Callable[[], None] | None = None
+    ) -> tuple[int, str]:
+        return await self._find(tenant, ref).wait(condition, ready)
+
+    async def update(
+        self,
+        tenant: str,
+        ref: str,
+        restart: RestartPolicy | None = None,
+        nano_cpus: int = 0,
+        memory: int = 0,
+        pids_limit: int = 0,
+    ) -> builtins.list[str]:
+        container = self._find(tenant, ref)
+        resolved = self._views.resolved(container.record)
+        most = self._node.capabilities.max_vcpus
+        await updates.update(container, resolved, most, restart, nano_cpus, memory, pids_limit)
+        self._publish(container.record, "update", {})
+        return []
+
+    # Views
+
+    async def list(self, tenant: str, all: bool = False, size: bool = False) -> builtins.list[ContainerView]:
+        found = [self._node.containers[ident] for ident in self._names.ids(tenant) if ident in self._node.containers]
+        found.sort(key=lambda container: container.record.created_ns, reverse=True)
+        return [await self._views.container(item, size) for item in found if all or item.active]
+
+    async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView:
+        return await self._views.container(self._find(tenant, ref), size)
+
+    def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]:
+        container = self._find(tenant, ref)
+        run = container.run
+        return logs.read(container.log, query, lambda: run is not None and container.run is run)
+
+    async def top(self, tenant: str, ref: str) -> builtins.list[Json]:
+        container = self._find(tenant, ref)
+        rows = await usage.top(container)
+        self._publish(container.record, "top", {})
+        return rows
+
+    async def stats(self, tenant: str, ref: str) -> Json:
+        return await usage.stats(self._find(tenant, ref))
+
+    # Streams
+
+    async def attach(
+        self, tenant: str, ref: str, stdin: bool, stdout: bool, stderr: bool, stream: bool = True, logs: bool = False
+    ) -> Attachment:
+        container = self._find(tenant, ref)
+        attachment = container.attach(stdin, stdout, stderr, stream, logs)
+        self._publish(container.record, "attach", {})
+        return attachment
+
+    async def resize(self, tenant: str, ref: str, rows: int, columns: int) -> None:
+        _check_console(rows, columns)
+        container = self._find(tenant, ref)
+        await container.resize(rows, columns)
+        self._publish(container.record, "resize", {"height": str(rows), "width": str(columns)})
+
+    # Execs
+
+    def _find_exec(self, tenant: str, exec_id: str) -> tuple[Container, Exec]:
+        for ident in self._names.ids(tenant):
+            container = self._node.containers.get(ident)
+            if container is not None and exec_id in container.execs:
+                return container, container.execs[exec_id]
+        raise NotFound(f"No such exec instance: {exec_id[:100]!a}"[:160])
+
+    async def exec_create(self, tenant: str, ref: str, request: ExecRequest) -> str:
+        container = self._find(tenant, ref)
+        if not request.args or not request.args[0]:
+            raise InvalidArgument("No exec command specified", "name a program")
+        validate.check_process_strings(request.args, request.env, request.working_dir, request.user)
+        if request.console_size is not None:
+            _check_console(*request.console_size)
+        spec = ExecSpec(
+            process=oci.exec_process(container.record.spec.oci["process"], request),
+            tty=request.tty,
+            stdin=request.attach_stdin,
+            stdout=request.attach_stdout,
+            stderr=request.attach_stderr,
+            console_size=request.console_size,
+        )
+        exec_ = Exec(new_id(), container.id, spec, container.services)
+        container.add_exec(exec_)
+        self._views.execs[exec_] = request
+        self._publish(container.record, f"exec_create: {' '.join(request.args)}", {"execID": exec_.id})
+        return exec_.id
+
+    async def exec_start(
+        self, tenant: str, exec_id: str, detach: bool, console_size: tuple[int, int] | None = None
+    ) -> Attachment | None:
+        container, exec_ = self._find_exec(tenant, exec_id)
+        if console_size is not None:
+            _check_console(*console_size)
+        request = self._views.exec(exec_).request
+        self._publish(container.record, f"exec_start: {' '.join(request.args)}", {"execID": exec_id})
+        return await container.start_exec(exec_, detach, console_size)
+
+    async def exec_resize(self, tenant: str, exec_id: str, rows: int, columns: int) -> None:
+        _check_console(rows, columns)
+        await self._find_exec(tenant, exec_id)[1].resize(rows, columns)
+
+    async def exec_inspect(self, tenant: str, exec_id: str) -> ExecView:
+        return self._views.exec(self._find_exec(tenant, exec_id)[1])
+
+    # Files
+
+    async def archive_stat(self, tenant: str, ref: str, path: str) -> Json:
+        return await archive.stat(self._find(tenant, ref), _checked(path))
+
+    async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[Json, AsyncIterator[bytes]]:
+        container = self._find(tenant, ref)
+        found = await archive.get(container, _checked(path))
+        self._publish(container.record, "archive-path", {"path": path})
+        return found
+
+    async def archive_put(
+        self,
+        tenant: str,
+        ref: str,
+        path: str,
+        body: AsyncIterator[bytes],
+        no_overwrite_dir_non_dir: bool = False,
+        copy_uid_gid: bool = False,
+    ) -> None:
+        container = self._find(tenant, ref)
+        await archive.put(container, _checked(path), body, no_overwrite_dir_non_dir, copy_uid_gid)
+        self._publish(container.record, "extract-to-dir", {"path": path})
+
+    async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[builtins.list[str], int]:
+        removed: builtins.list[str] = []
+        freed = 0
+        for view in await self.list(tenant, all=True, size=True):
+            container = self._node.containers.get(view.id)
+            if container is None or container.active or container.starting or keep(view):
+                continue
+            try:
+                await self._node.remove(container)
+            except HypercellError:  # somebody started or removed it meanwhile
+                continue
+            removed.append(view.id)
+            freed += view.size_rw or 0
+        return removed, freed
+
+
+def _check_console(rows: int, columns: int) -> None:
+    if not (0 <= rows < 65536 and 0 <= columns < 65536):
+        raise InvalidArgument(f"invalid terminal size {rows}x{columns}")
+
+
+def _checked(path: str) -> str:
+    if not path or "\0" in path or len(path) > 4095:
+        raise InvalidArgument("invalid path", "give a path inside the container")
+    return path if path.startswith("/") else f"/{path}"

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a request to a container of the node."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from hypercell.base.config import Config
+from hypercell.base.errors import InvalidArgument
+from hypercell.base.ids import new_id
+from hypercell.cloud import codec, oci, signals
+from hypercell.cloud.contract import ContainerRequest
+from hypercell.cloud.etc_files import etc_files
+from hypercell.cloud.names import Names
+from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
+from hypercell.cloud.validate import validate
+from hypercell.images.contract import Images
+from hypercell.node import Node
+from hypercell.node.network import Port
+from hypercell.node.spec import ContainerSpec, PodSpec
+
+Json = dict[str, Any]
+MAX_SPEC = 768 * 1024
+"""Bytes of JSON; a frame of the agent protocol holds 1 MiB."""
+
+
+class Creation:
+    def __init__(self, config: Config, node: Node, images: Images, names: Names) -> None:
+        self._config = config
+        self._node = node
+        self._images = images
+        self._names = names
+        self.images_wanted: Counter[str] = Counter()
+        """Ids of images of which a container is being made: they must not be removed now."""
+
+    async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, list[str]]:
+        validate(request)
+        image = await self._images.get(tenant, request.image)
+        ident = new_id()
+        resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
+        document = oci.config(resolved, self._node.kernel.release)
+        with self._names.reserve(tenant, request.name.removeprefix("/")) as name:
+            self.images_wanted[image.id] += 1
+            try:
+                await self._node.create(
+                    ident,
+                    tenant,
+                    name,
+                    pod_spec(resolved, self._config.rootfs_size),
+                    lambda port: container_spec(resolved, document, port),
+                    codec.dump(resolved),
+                )
+            finally:
+                self.images_wanted[image.id] -= 1
+        return ident, list(resolved.warnings)
+
+
+def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
+    request = resolved.request
+    return PodSpec(
+        vcpus=resolved.vcpus,
+        memory=resolved.memory,
+        cpu_quota=request.nano_cpus / 10**9,
+        network=request.network,
+        hostname=request.hostname,
+        publish=request.published,
+        disk_size=disk_size,
+    )
+
+
+def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerSpec:
+    request = resolved.request
+    spec = ContainerSpec(
+        image_id=resolved.image_id,
+        oci=document,
+        files=tuple(etc_files(request, port)),
+        stop_signal=signals.number(resolved.stop_signal),
+        stop_timeout=DEFAULT_STOP_TIMEOUT if request.stop_timeout is None else request.stop_timeout,
+        tty=request.tty,
+        open_stdin=request.open_stdin,
+        stdin_once=request.stdin_once,
+        init=request.init,
+        restart=request.restart,
+        auto_remove=request.auto_remove,
+    )
+    if len(json.dumps((spec.oci, spec.files))) > MAX_SPEC:
+        raise InvalidArgument(
+            f"the command, environment and profiles together are longer than {MAX_SPEC >> 10} KiB",
+            "put long values into files of the image",
+        )
+    return spec

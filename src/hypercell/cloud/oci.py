@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A resolved request as an OCI runtime-spec `config.json`: docker's defaults, in the VM's terms.
+
+Namespaces are those that docker makes, but for the network: a VM has one of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypercell.cloud import capabilities, mounts, seccomp
+from hypercell.cloud.contract import ContainerRequest, ExecRequest
+from hypercell.cloud.resolve import Resolved, process_env
+
+Json = dict[str, Any]
+VERSION = "1.2.1"
+CPU_PERIOD = 100_000
+_INFINITY = 2**64 - 1
+
+_DEFAULT_RULES: tuple[Json, ...] = (
+    {"allow": False, "access": "rwm"},
+    # A node may be made of any device, and opened of these: null, zero, full, random, urandom, tty, console, ptmx, pts.
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2))
+    ),
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+)
+_PRIVILEGED_DEVICES = (
+    ("/dev/kmsg", 1, 11, 0o644),
+    ("/dev/fuse", 10, 229, 0o666),
+    ("/dev/net/tun", 10, 200, 0o666),
+    ("/dev/loop-control", 10, 237, 0o660),
+)
+
+
+def config(resolved: Resolved, kernel: str) -> Json:
+    """*kernel*: the guest's `uname -r`. Raises `InvalidArgument` (the seccomp profile)."""
+    request = resolved.request
+    granted = capabilities.granted(request.cap_add, request.cap_drop, request.privileged)
+    document: Json = {
+        "ociVersion": VERSION,
+        "process": _process(resolved, granted),
+        "root": {"path": "rootfs", "readonly": request.read_only},
+        "hostname": request.hostname,
+        "mounts": mounts.mounts(request),
+        "linux": _linux(resolved, granted, kernel),
+    }
+    if request.domainname:
+        document["domainname"] = request.domainname
+    return document
+
+
+def _process(resolved: Resolved, granted: tuple[str, ...]) -> Json:
+    request = resolved.request
+    user: Json = {"username": resolved.user or "0"}
+    if request.group_add:
+        user["additionalGids"] = [int(group) if group.isdecimal() else group for group in request.group_add]
+    return {
+        "terminal": request.tty,
+        "user": user,
+        "args": list(resolved.args),
+        "env": process_env(resolved.env, request.hostname, request.tty),
+        "cwd": resolved.working_dir,
+        "capabilities": _capabilities(granted),
+        "rlimits": [
+            {"type": f"RLIMIT_{limit.name.upper()}", "soft": _limit(limit.soft), "hard": _limit(limit.hard)}
+            for limit in request.ulimits
+        ],
+        "noNewPrivileges": request.no_new_privileges,
+        "oomScoreAdj": request.oom_score_adj,
+    }
+
+
+def _capabilities(granted: tuple[str, ...]) -> Json:
+    # Nothing is inheritable or ambient: a program of another user than root gets none (docker since 20.10.14).
+    names = list(granted)
+    return {"bounding": names, "effective": names, "permitted": names}
+
+
+def _limit(value: int) -> int:
+    return _INFINITY if value == -1 else value
+
+
+def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
+    request = resolved.request
+    linux: Json = {
+        "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")],
+        "resources": resources(resolved.memory, request),
+        "sysctl": dict(request.sysctls),
+        "maskedPaths": mounts.masked(request),
+        "readonlyPaths": mounts.read_only(request),
+    }
+    if request.privileged:
+        linux["devices"] = [
+            {"path": path, "type": "c", "major": major, "minor": minor, "fileMode": mode, "uid": 0, "gid": 0}
+            for path, major, minor, mode in _PRIVILEGED_DEVICES
+        ]
+    profile = seccomp.UNCONFINED if request.privileged and not request.seccomp else request.seccomp
+    if (filters := seccomp.resolve(profile, granted, kernel)) is not None:
+        linux["seccomp"] = filters
+    return linux
+
+
+def resources(memory: int, request: ContainerRequest) -> Json:
+    """OCI `linux.resources`: the container's share of its VM."""
+    rules = [{"allow": True, "access": "rwm"}] if request.privileged else [dict(rule) for rule in _DEFAULT_RULES]
+    found: Json = {"memory": {"limit": memory}, "devices": rules}
+    cpu: Json = {}
+    if request.nano_cpus:
+        cpu |= {"quota": request.nano_cpus * CPU_PERIOD // 10**9, "period": CPU_PERIOD}
+    if request.cpu_shares:
+        cpu["shares"] = max(2, request.cpu_shares)
+    if cpu:
+        found["cpu"] = cpu
+    if request.pids_limit > 0:
+        found["pids"] = {"limit": request.pids_limit}
+    return found
+
+
+def exec_process(container: Json, request: ExecRequest) -> Json:
+    """An OCI process for an exec in a container whose process is *container*."""
+    env = {entry.partition("=")[0]: entry for entry in container["env"]}
+    if request.tty:
+        env.setdefault("TERM", "TERM=xterm")
+    for entry in request.env:
+        name, equals, _ = entry.partition("=")
+        if equals:
+            env[name] = entry
+        else:
+            env.pop(name, None)
+    process: Json = {
+        **container,
+        "terminal": request.tty,
+        "args": list(request.args),
+        "env": list(env.values()),
+        "cwd": request.working_dir or container["cwd"],
+    }
+    if request.user:
+        process["user"] = {**container["user"], "username": request.user}
+    if request.privileged:
+        process["capabilities"] = _capabilities(capabilities.ALL)
+    return process

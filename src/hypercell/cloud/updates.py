@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`update`: another restart policy, other limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypercell.base.errors import Conflict, InvalidArgument
+from hypercell.cloud import codec, oci
+from hypercell.cloud.contract import RestartPolicy
+from hypercell.cloud.creation import pod_spec
+from hypercell.cloud.resolve import Resolved
+from hypercell.cloud.validate import check_limits, check_restart
+from hypercell.node.container import Container
+from hypercell.node.updating import update as update_container
+
+
+async def update(
+    container: Container,
+    resolved: Resolved,
+    max_vcpus: int,
+    restart: RestartPolicy | None,
+    nano_cpus: int,
+    memory: int,
+    pids_limit: int,
+) -> None:
+    """0 leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported` (growth of a running VM)."""
+    request = resolved.request
+    if restart is not None:
+        check_restart(restart)
+        if request.auto_remove and restart.name not in ("", "no"):
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        request = replace(request, restart=replace(restart, name=restart.name or "no"))
+    request = replace(
+        request,
+        nano_cpus=nano_cpus or request.nano_cpus,
+        memory=memory or request.memory,
+        pids_limit=pids_limit or request.pids_limit,
+    )
+    check_limits(request)
+    vcpus = -(-nano_cpus // 10**9) or resolved.vcpus
+    if vcpus > max_vcpus:
+        words = f"range of CPUs is from 0.01 to {max_vcpus}.00, as there are only {max_vcpus} CPUs available"
+        raise InvalidArgument(words)
+    if container.run is not None:  # fewer CPUs are a smaller share of the same VM; it shrinks at its next start
+        vcpus = max(vcpus, resolved.vcpus)
+    changed = replace(resolved, request=request, memory=memory or resolved.memory, vcpus=vcpus)
+    spec, pod = container.record.spec, container.pod.record.spec
+    linux = {**spec.oci["linux"], "resources": oci.resources(changed.memory, request)}
+    await update_container(
+        container,
+        pod_spec(changed, pod.disk_size),
+        replace(spec, oci={**spec.oci, "linux": linux}, restart=request.restart),
+        codec.dump(changed),
+    )

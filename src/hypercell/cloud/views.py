@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What inspect and list show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from hypercell.base.errors import NotFound
+from hypercell.cloud import codec
+from hypercell.cloud.contract import ContainerView, ExecRequest, ExecView
+from hypercell.cloud.resolve import Resolved
+from hypercell.images.contract import Images
+from hypercell.node.container import Container
+from hypercell.node.exec import Exec
+from hypercell.node.records import Record
+
+
+class Views:
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self._resolved: dict[str, tuple[Mapping[str, Any], Resolved]] = {}
+        self.execs: WeakKeyDictionary[Exec, ExecRequest] = WeakKeyDictionary()
+
+    def resolved(self, record: Record) -> Resolved:
+        """The request behind a record; decoded once."""
+        known = self._resolved.get(record.id)
+        if known is None or known[0] is not record.extension:
+            known = self._resolved[record.id] = (record.extension, codec.load(record.extension))
+        return known[1]
+
+    def forget(self, container_id: str) -> None:
+        self._resolved.pop(container_id, None)
+
+    async def container(self, container: Container, size: bool = False) -> ContainerView:
+        record, pod = container.record, container.pod
+        resolved = self.resolved(record)
+        size_rw = size_root = None
+        if size:
+            size_rw = container.services.storage.used(container.id, pod.record.spec.disk_size)
+            size_root = size_rw + await self._image_size(record)
+        return ContainerView(
+            id=record.id,
+            tenant=record.tenant,
+            name=record.name,
+            created_ns=record.created_ns,
+            request=resolved.request,
+            image_id=record.spec.image_id,
+            args=resolved.args,
+            env=resolved.env,
+            working_dir=resolved.working_dir,
+            user=resolved.user,
+            stop_signal=resolved.stop_signal,
+            state=container.state,
+            port=pod.port,
+            exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
+            vm=_vm(container),
+            size_rw=size_rw,
+            size_root=size_root,
+        )
+
+    async def _image_size(self, record: Record) -> int:
+        try:
+            return (await self._images.get(record.tenant, record.spec.image_id)).size
+        except NotFound:
+            return 0
+
+    def exec(self, exec_: Exec) -> ExecView:
+        request = self.execs.get(exec_, ExecRequest(args=tuple(exec_.spec.process.get("args", ()))))
+        return ExecView(exec_.id, exec_.container_id, request, exec_.running, exec_.exit_code, exec_.pid)
+
+
+def _vm(container: Container) -> dict[str, Any]:
+    pod, services = container.pod, container.services
+    spec = pod.record.spec
+    return {
+        "vcpus": spec.vcpus,
+        "memory": spec.memory,
+        "overhead": services.kernel.overhead_mib * 1024 * 1024,
+        "kernel": services.kernel.name,
+        "release": services.kernel.release,
+        "accelerator": pod.vm.accelerator if pod.vm is not None else services.driver.capabilities.accelerator,
+        "reason": container.record.reason,
+        "trace": dict(container.trace),
+    }
