@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "event.h"
 #include "frame.h"
 #include "greeting.h"
 #include "log.h"
@@ -147,19 +148,21 @@ static void on_hello(const unsigned char *payload, size_t n)
 	greeted = true;
 	request_forget_all();
 	stream_greeted();
-	greeting_done();
+	event_repeat_exits();
 }
 
 static void on_stream_frame(const struct frame_header *header, const unsigned char *payload)
 {
 	struct stream *s = stream_find(header->id);
 
-	if (s == NULL)
-		return; // closed a moment ago, most likely
-	if (header->type == FRAME_DATA)
-		s->kind->data(s, header, payload);
-	else
+	if (header->type == FRAME_DATA) {
+		if (s != NULL) // else it was closed a moment ago
+			s->kind->data(s, header, payload);
+	} else if (s != NULL) {
 		s->kind->window(s, header->offset, frame_read_u64(payload));
+	} else {
+		stream_early_window(header->id, header->offset, frame_read_u64(payload));
+	}
 }
 
 static void on_frame(void *context, const struct frame_header *header, const unsigned char *payload)

@@ -9,4 +9,7 @@ void event_log(const char *level, const char *message);
 void event_container_oom(const char *container);
 void event_process_exited(const struct process *p);
 
+// After a greeting: the exits that no host has reaped, once a connection.
+void event_repeat_exits(void);
+
 #endif

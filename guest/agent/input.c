@@ -130,6 +130,8 @@ static void window(struct stream *s, uint64_t limit, uint64_t acknowledged)
 static void greeted(struct stream *s)
 {
 	of_stream(s)->told = false;
+	if (of_stream(s)->transient)
+		input_end(of_stream(s));
 	stream_wake(s);
 }
 

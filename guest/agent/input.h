@@ -20,6 +20,7 @@ struct input {
 	bool eof;              // the host closed it
 	bool closed;           // nothing more goes to the reader
 	bool keep_open;        // a pty: the end of input must not hang it up
+	bool transient;        // a new greeting ends it
 };
 
 // Takes fd (which must not block; it is closed on failure too).

@@ -121,10 +121,11 @@ static void run_timers(void)
 // Runs what is queued now; what that queues again waits for the next pass, behind new events.
 static void run_queue(void)
 {
-	struct later mark = {.queued = true};
+	static struct later mark = {.queued = true};
 
 	if (queue == NULL)
 		return;
+	mark.next = NULL;
 	*queue_end = &mark;
 	queue_end = &mark.next;
 	while (queue != &mark) {

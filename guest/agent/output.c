@@ -170,6 +170,10 @@ static void window(struct stream *s, uint64_t limit, uint64_t acknowledged)
 	struct output *o = of_stream(s);
 
 	acknowledge(o, acknowledged);
+	if (o->transient && o->eof_acknowledged) {
+		output_free(o);
+		return;
+	}
 	if (!o->granted) {
 		o->granted = true;
 		o->sent = o->ring.base;
@@ -195,12 +199,18 @@ static void greeted(struct stream *s)
 	o->granted = false;
 	o->limit = 0;
 	o->eof_sent = false;
+	if (o->transient)
+		output_free(o);
 }
 
 static void close_by_host(struct stream *s)
 {
 	struct output *o = of_stream(s);
 
+	if (o->transient) {
+		output_free(o);
+		return;
+	}
 	o->discarding = true;
 	if (o->ring.length > 0)
 		ring_drop(&o->ring, ring_end(&o->ring));

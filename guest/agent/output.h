@@ -20,6 +20,7 @@ struct output {
 	bool eof, eof_sent, eof_acknowledged;
 	bool draining;
 	bool discarding; // the host does not want the bytes
+	bool transient;  // nobody holds it: it frees itself when it is acknowledged or closed, and with a new greeting
 };
 
 // The size of a ring in this VM.

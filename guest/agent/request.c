@@ -24,7 +24,17 @@ static void finish(struct request *r, uint8_t type, struct text *t)
 		channel_send(type, r->id, t);
 	}
 	text_free(t);
+	if (r != NULL)
+		json_free(r->body);
 	free(r);
+}
+
+struct json *request_take_body(struct request *r)
+{
+	struct json *body = r->body;
+
+	r->body = NULL;
+	return body;
 }
 
 static void send_failure(struct request *r, const struct failure *f)
@@ -100,12 +110,12 @@ void request_received(uint32_t id, const char *payload, size_t n)
 		request_fail(r, &f);
 		return;
 	}
-	struct json *body = json_parse(payload, n, error);
-	if (body == NULL || !json_is_object(body)) {
-		(void)fail(&f, "invalid", "the request is no JSON object: %s", body == NULL ? error : "another type");
+	r->body = json_parse(payload, n, error);
+	int result;
+	if (!json_is_object(r->body))
+		result = fail(&f, "invalid", "the request is no JSON object: %s", r->body == NULL ? error : "another type");
+	else
+		result = dispatch(r, r->body, &f);
+	if (result < 0)
 		request_fail(r, &f);
-	} else if (dispatch(r, body, &f) < 0) {
-		request_fail(r, &f);
-	}
-	json_free(body);
 }

@@ -13,6 +13,7 @@
 struct request {
 	uint32_t id;
 	uint32_t generation; // of the greeting it belongs to
+	struct json *body;
 };
 
 // Answers and frees the request. NULL is taken (nobody asked). The text is freed.
@@ -26,8 +27,11 @@ void request_received(uint32_t id, const char *payload, size_t n);
 // A new greeting: no answer is expected any more.
 void request_forget_all(void);
 
+// For a handler: the body is its own from now on, and it frees it.
+struct json *request_take_body(struct request *r);
+
 // How an operation is carried out. It must answer, or keep the request and answer later; or return -1,
-// and then the failure is the answer. The body is gone when it returns.
+// and then the failure is the answer. The body goes with the request.
 typedef int request_handler(struct request *r, const struct json *body, struct failure *f);
 
 struct operation {

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The VM itself: who it is, what time it is, its network.
+#ifndef HYPERCELL_MACHINE_H
+#define HYPERCELL_MACHINE_H
+
+#include <stdbool.h>
+
+#include "request.h"
+
+bool machine_is_configured(void);
+// A UUID that changes with every start of the machine; of a cloned machine, with its first entropy.
+const char *machine_boot_id(void);
+
+int machine_configure(struct request *r, const struct json *body, struct failure *f);
+int machine_update_network(struct request *r, const struct json *body, struct failure *f);
+
+#endif
