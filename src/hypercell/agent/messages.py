@@ -68,15 +68,24 @@ _EVENTS: dict[str, Check] = {
 }
 
 _INPUT = record({"stream": _STREAM, "received": integer(), "closed": boolean})
-_OUTPUT = record({"stream": _STREAM, "base": integer(), "end": integer(), "eof": boolean})
+_RING = record({"stream": _STREAM, "base": integer(), "end": integer(), "eof": boolean})
+
+
+def _output(value: Any) -> Any:
+    ring = _RING(value)
+    if ring["base"] > ring["end"]:
+        raise Mismatch(": base behind end")
+    return ring
+
+
 _PROCESS = record(
     {"process": _NAME, "status": pattern("created|running|exited")},
     {
         "pid": (integer(0, 2**22), 0),
         **_ENDING,
         "stdin": (_INPUT, ABSENT),
-        "stdout": (_OUTPUT, ABSENT),
-        "stderr": (_OUTPUT, ABSENT),
+        "stdout": (_output, ABSENT),
+        "stderr": (_output, ABSENT),
     },
 )
 _CONTAINER = record(

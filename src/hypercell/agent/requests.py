@@ -12,7 +12,6 @@ from hypercell.agent import messages
 from hypercell.agent.contract import Json
 from hypercell.agent.failure import agent_lost
 from hypercell.agent.frames import REQUEST, ProtocolError, encode
-from hypercell.base.errors import HypercellError
 
 MAX_OPEN: Final = 256
 _MAX_ID: Final = 2**32 - 1
@@ -64,19 +63,17 @@ class Requests:
 
     def reply(self, ident: int, payload: bytes) -> None:
         """A REPLY frame. Raises `ProtocolError`."""
-        request = self._answered(ident)
+        request = self._find(ident)
         found = messages.reply(request.op, payload)
-        if request.on_reply is not None:
-            request.on_reply(found)
+        self._answered(ident, request, found)
         if not request.future.done():
             request.future.set_result(found)
 
     def error(self, ident: int, payload: bytes) -> None:
         """An ERROR frame. Raises `ProtocolError`."""
-        request = self._answered(ident)
-        found: HypercellError = messages.error(payload)
-        if request.on_reply is not None:
-            request.on_reply(None)
+        request = self._find(ident)
+        found = messages.error(payload)
+        self._answered(ident, request, None)
         if not request.future.done():
             request.future.set_exception(found)
 
@@ -88,15 +85,21 @@ class Requests:
         self._open.clear()
         self._queue.clear()
 
-    def _answered(self, ident: int) -> _Open:
-        request = self._open.pop(ident, None)
+    def _find(self, ident: int) -> _Open:
+        # It stays open until its answer was checked: one that fails the check must fail this request too.
+        request = self._open.get(ident)
         if request is None:
             raise ProtocolError(f"an answer to request {ident}, which is not open")
+        return request
+
+    def _answered(self, ident: int, request: _Open, reply: Json | None) -> None:
+        del self._open[ident]
+        if request.on_reply is not None:
+            request.on_reply(reply)
         while self._queue and len(self._open) < MAX_OPEN:
             waiting = self._queue.popleft()
             if not waiting.future.done():
                 self._issue(waiting)
-        return request
 
     def _issue(self, request: _Open) -> None:
         if self._last >= _MAX_ID:

@@ -106,7 +106,7 @@ def array(item: Check, limit: int) -> Check:
 
 
 def record(required: Mapping[str, Check], optional: Mapping[str, tuple[Check, Any]] | None = None) -> Check:
-    """An object. *optional* gives a check and a default, which stands for null too."""
+    """An object. *optional* gives a check and a default, which stands for null too and is checked itself."""
     optional = optional or {}
 
     def check(value: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def record(required: Mapping[str, Check], optional: Mapping[str, tuple[Check, An
                 if given is not None:
                     found[name] = member(given)
                 elif default is not ABSENT:
-                    found[name] = default
+                    found[name] = member(default)
         except Mismatch as mismatch:
             raise mismatch.inside(name) from None
         return found
