@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "path.h"
+
+enum {
+	DISKS_MAX = 64,
+	SERIAL_MAX = 20, // VIRTIO_BLK_ID_BYTES
+	NODE_MAX = 32,
+	WAIT_STEP_MS = 5,
+	APPEAR_TIMEOUT_MS = 2000,
+	FREE_TIMEOUT_MS = 1000,
+};
+
+struct disk {
+	char serial[SERIAL_MAX + 1];
+	char node[NODE_MAX]; // "/dev/vdb"
+	const struct kind *kind;
+	unsigned users; // 0: this place is free
+};
+
+// What may be mounted; nothing is ever probed, as a tenant writes the disks.
+static const struct kind {
+	const char *fstype;
+	unsigned long flags;
+	const char *data;
+} kinds[] = {
+	{"erofs", MS_RDONLY | MS_NOATIME, NULL},
+	{"squashfs", MS_RDONLY | MS_NOATIME, NULL},
+	// noinit_itable: zeroing a fresh disk's inode tables in the background costs more than it ever saves here.
+	{"ext4", MS_NOATIME, "errors=remount-ro,noinit_itable"},
+};
+
+static struct disk disks[DISKS_MAX];
+
+static void sleep_step(void)
+{
+	struct timespec t = {.tv_nsec = WAIT_STEP_MS * 1000000L};
+
+	(void)nanosleep(&t, NULL);
+}
+
+static bool is_serial(const char *serial)
+{
+	size_t n = strlen(serial);
+
+	return n > 0 && n <= SERIAL_MAX && strcmp(serial, ".") != 0 && strcmp(serial, "..") != 0 &&
+	       strspn(serial, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == n;
+}
+
+static const struct kind *find_kind(const char *fstype)
+{
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+		if (strcmp(kinds[i].fstype, fstype) == 0)
+			return &kinds[i];
+	}
+	return NULL;
+}
+
+static struct disk *find_mounted(const char *serial)
+{
+	for (size_t i = 0; i < DISKS_MAX; i++) {
+		if (disks[i].users > 0 && strcmp(disks[i].serial, serial) == 0)
+			return &disks[i];
+	}
+	return NULL;
+}
+
+static void mount_point(const char *serial, char path[DISK_PATH_MAX])
+{
+	(void)snprintf(path, DISK_PATH_MAX, DISK_DIRECTORY "/%.*s", SERIAL_MAX, serial);
+}
+
+static bool has_serial(int blocks, const char *name, const char *serial)
+{
+	char file[300], content[64];
+
+	(void)snprintf(file, sizeof file, "%s/serial", name);
+	if (path_read(blocks, file, content, sizeof content) < 0)
+		return false;
+	content[strcspn(content, " \n")] = '\0';
+	return strcmp(content, serial) == 0;
+}
+
+// Looks once through /sys/block; the node must be there too.
+static bool find_node(const char *serial, char node[NODE_MAX])
+{
+	DIR *blocks = opendir("/sys/block");
+	const struct dirent *entry;
+	bool found = false;
+
+	if (blocks == NULL)
+		return false;
+	while (!found && (entry = readdir(blocks)) != NULL) {
+		if (entry->d_name[0] == '.' || !has_serial(dirfd(blocks), entry->d_name, serial))
+			continue;
+		found = snprintf(node, NODE_MAX, "/dev/%s", entry->d_name) < NODE_MAX && access(node, F_OK) == 0;
+	}
+	(void)closedir(blocks);
+	return found;
+}
+
+static int wait_for_node(const char *serial, char node[NODE_MAX], struct failure *f)
+{
+	for (int waited = 0; !find_node(serial, node); waited += WAIT_STEP_MS) {
+		if (waited >= APPEAR_TIMEOUT_MS)
+			return fail(f, "not-found", "no disk has the serial \"%s\"", serial);
+		sleep_step();
+	}
+	return 0;
+}
+
+static int make_mount_point(const char *path)
+{
+	static const char *const parents[] = {"/run", "/run/hypercell", DISK_DIRECTORY};
+
+	for (size_t i = 0; i < sizeof parents / sizeof parents[0]; i++) {
+		if (mkdir(parents[i], 0755) != 0 && errno != EEXIST)
+			return -1;
+	}
+	return mkdir(path, 0755) != 0 && errno != EEXIST ? -1 : 0;
+}
+
+static int mount_disk(struct disk *d, const char *path, struct failure *f)
+{
+	if (make_mount_point(path) != 0)
+		return fail_errno(f, "making %s", path);
+	if (mount(d->node, path, d->kind->fstype, d->kind->flags, d->kind->data) == 0)
+		return 0;
+	if (errno == ENODEV)
+		fail(f, "unsupported", "this kernel has no %s", d->kind->fstype);
+	else if (errno == EINVAL || errno == EUCLEAN)
+		fail(f, "invalid", "disk \"%s\" holds no %s file system", d->serial, d->kind->fstype);
+	else
+		fail_errno(f, "mounting disk \"%s\" (%s)", d->serial, d->kind->fstype);
+	(void)rmdir(path);
+	return -1;
+}
+
+int disk_acquire(const char *serial, const char *fstype, char path[DISK_PATH_MAX], struct failure *f)
+{
+	const struct kind *kind = find_kind(fstype);
+	struct disk *d = NULL;
+
+	if (!is_serial(serial))
+		return fail(f, "invalid", "disk serial \"%s\"", serial);
+	if (kind == NULL)
+		return fail(f, "invalid", "disks of type \"%s\" are not mounted", fstype);
+	mount_point(serial, path);
+	d = find_mounted(serial);
+	if (d != NULL) {
+		if (d->kind != kind)
+			return fail(f, "invalid", "disk \"%s\" is mounted as %s", serial, d->kind->fstype);
+		d->users++;
+		return 0;
+	}
+	for (size_t i = 0; d == NULL && i < DISKS_MAX; i++)
+		d = disks[i].users == 0 ? &disks[i] : NULL;
+	if (d == NULL)
+		return fail(f, "no-space", "more than %d disks", DISKS_MAX);
+	*d = (struct disk){.kind = kind};
+	(void)snprintf(d->serial, sizeof d->serial, "%s", serial);
+	if (wait_for_node(serial, d->node, f) != 0 || mount_disk(d, path, f) != 0)
+		return -1;
+	d->users = 1;
+	return 0;
+}
+
+static int sync_disk(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), result = -1;
+
+	if (fd >= 0) {
+		result = syncfs(fd);
+		close(fd);
+	}
+	return result;
+}
+
+// A file system lives on while an overlay or a dying mount namespace holds it; the exclusive open of its device
+// tells. The kernel takes such namespaces down a moment after their last process.
+static bool wait_until_free(const char *node)
+{
+	for (int waited = 0; waited < FREE_TIMEOUT_MS; waited += WAIT_STEP_MS) {
+		int fd = open(node, O_RDONLY | O_EXCL | O_CLOEXEC);
+		if (fd >= 0)
+			close(fd);
+		if (fd >= 0 || errno != EBUSY)
+			return true;
+		sleep_step();
+	}
+	return false;
+}
+
+int disk_release(const char *serial, struct failure *f)
+{
+	char path[DISK_PATH_MAX];
+	struct disk *d = find_mounted(serial);
+
+	if (d == NULL)
+		return fail(f, "not-found", "disk \"%s\" is not mounted", serial);
+	if (--d->users > 0)
+		return 0;
+	mount_point(serial, path);
+	bool synced = (d->kind->flags & MS_RDONLY) != 0 || sync_disk(path) == 0;
+	if (!synced)
+		fail_errno(f, "writing disk \"%s\"", serial);
+	(void)umount2(path, MNT_DETACH);
+	(void)rmdir(path);
+	if (!wait_until_free(d->node))
+		return fail(f, "busy", "disk \"%s\" is still in use", serial);
+	return synced ? 0 : -1;
+}
+
+int disk_sync(struct failure *f)
+{
+	char path[DISK_PATH_MAX];
+	int result = 0;
+
+	for (size_t i = 0; i < DISKS_MAX; i++) {
+		if (disks[i].users == 0 || (disks[i].kind->flags & MS_RDONLY) != 0)
+			continue;
+		mount_point(disks[i].serial, path);
+		if (sync_disk(path) != 0)
+			result = fail_errno(f, "writing disk \"%s\"", disks[i].serial);
+	}
+	return result;
+}
+
+void disk_release_all(void)
+{
+	char path[DISK_PATH_MAX];
+
+	for (size_t i = 0; i < DISKS_MAX; i++) {
+		if (disks[i].users == 0)
+			continue;
+		mount_point(disks[i].serial, path);
+		(void)sync_disk(path);
+		// Whoever still holds it must at least write no more.
+		if (umount2(path, 0) != 0 && (disks[i].kind->flags & MS_RDONLY) == 0)
+			(void)mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+		disks[i].users = 0;
+	}
+}
