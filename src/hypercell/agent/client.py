@@ -134,6 +134,8 @@ class Client(asyncio.BufferedProtocol):
                 await asyncio.wait([self._greeted], timeout=min(HELLO_AGAIN, left))
                 if self._greeted.done():
                     return self._greeted.result()
+                if greeting.refusal is not None:
+                    raise Unanswerable(greeting.refusal)
                 if left <= 0:
                     raise TimeoutError
         except BaseException:

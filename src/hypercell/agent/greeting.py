@@ -26,6 +26,8 @@ class Greeting:
 
     def __init__(self) -> None:
         self.nonce = secrets.token_hex(16)
+        self.refusal: str | None = None
+        """What the guest said instead of WELCOME."""
         self._held = bytearray()
 
     @property
@@ -70,7 +72,9 @@ class Greeting:
             return True
         payload = bytes(self._held[begin:end])
         if kind == frames.ERROR:
-            raise Unanswerable(_refusal(payload))
+            # It carries no nonce, so it may be stale: final only if no WELCOME follows it soon.
+            self.refusal = _refusal(payload)
+            return False
         try:
             if messages.decode(payload).get("nonce") != self.nonce:
                 return False
