@@ -47,7 +47,7 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
         error=error_words(ending),
         reason=ending.reason,
         oom_killed=ending.oom,
-        finished_ns=ending.at_ns,
+        finished_ns=max(ending.at_ns, record.started_ns),  # a program may end before its start is answered
     )
     vanishes = container.removing or (record.spec.auto_remove and not restart and not container.restarting_by_user)
     crash_point("exit-seen")

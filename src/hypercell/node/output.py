@@ -45,7 +45,8 @@ class RunOutput:
     def receive(self, stream: Output, offset: int, data: bytes) -> None:
         """Bytes of the guest that begin at *offset*: to the clients. `store` puts them into the log."""
         lines = self.lines[stream]
-        data = data[max(0, lines.seen - offset) :]
+        lines.skip_to(offset)
+        data = data[lines.seen - offset :]
         if not data:
             return
         offset = lines.seen

@@ -21,6 +21,10 @@ class Lines:
     def add(self, data: bytes) -> None:
         self.unwritten += data
 
+    def skip_to(self, offset: int) -> None:
+        """A guest that forgot bytes before they were acknowledged has lost them: count them all the same."""
+        self.written += max(0, offset - self.seen)
+
     def pieces(self, last: bool = False) -> list[bytes]:
         """What can be written now: whole lines, pieces of 16 KiB of longer ones, with *last* the rest too."""
         found: list[bytes] = []

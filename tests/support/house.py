@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole node with its cloud on a fake machine: the daemon without its HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hypercell.agent import connect
+from hypercell.base.config import Config
+from hypercell.base.db import Database
+from hypercell.cloud import Cloud, open_cloud
+from hypercell.cloud.contract import ContainerRequest, ContainerView, Event, LogQuery, Output, Status
+from hypercell.images.contract import Images
+from hypercell.node import Bounds, open_node
+from tests.support.image_shelf import ImageShelf
+from tests.support.machine import KERNEL, Machine, MachineDriver
+from tests.support.network import MemoryNetwork
+
+T = "default"
+QUICK = Bounds(request=2.0, reconnect=1.0, drain=2.0, shutdown=1.0, kill=0.5, close=1.0)
+
+
+class House:
+    """Opens and closes daemons on one machine. `containers` is the service of the daemon that is open."""
+
+    def __init__(self, directory: Path, machine: Machine | None = None, **settings: Any) -> None:
+        self.directory = directory
+        self.machine = machine or Machine(directory)
+        small = {"rootfs_size": 64 * 1024**2, "log_size": 2 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
+        self.config = replace(Config(), root=directory / "root", run=directory / "run", **{**small, **settings})
+        self.network = MemoryNetwork(directory / "network.json")
+        self.images = ImageShelf(directory)
+        self.events: list[Event] = []
+        self.cloud: Cloud | None = None
+
+    @property
+    def containers(self) -> Any:
+        assert self.cloud is not None
+        return self.cloud.containers
+
+    async def open(self) -> House:
+        self.config.root.mkdir(parents=True, exist_ok=True)
+        self.db = await Database.open(self.config.database)
+        driver = MachineDriver(self.machine.path)
+        images: Images = self.images  # type: ignore[assignment]
+        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK)
+        self.cloud = await open_cloud(self.config, self.db, node, images)
+        node.listen(lambda event: self.events.append(event))  # type: ignore[arg-type, return-value]
+        return self
+
+    async def close(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.close()
+            await self.db.close()
+            self.cloud = None
+
+    async def reopen(self) -> None:
+        """The daemon ends in order and comes back."""
+        await self.close()
+        await self.open()
+
+    # Short forms for tests
+
+    async def create(self, *command: str, image: str = "busybox", **request: Any) -> str:
+        ident, _ = await self.containers.create(T, ContainerRequest(image, command=command or None, **request))
+        return str(ident)
+
+    async def run(self, *command: str, **request: Any) -> str:
+        ident = await self.create(*command, **request)
+        await self.containers.start(T, ident)
+        return ident
+
+    async def wait(self, ident: str, condition: str = "not-running") -> int:
+        async with asyncio.timeout(20):
+            return int((await self.containers.wait(T, ident, condition))[0])
+
+    async def view(self, ident: str) -> ContainerView:
+        view = await self.containers.inspect(T, ident)
+        assert isinstance(view, ContainerView)
+        return view
+
+    async def status(self, ident: str) -> Status:
+        return (await self.view(ident)).state.status
+
+    async def until(self, ident: str, status: Status) -> None:
+        async with asyncio.timeout(20):
+            while await self.status(ident) is not status:
+                await asyncio.sleep(0.01)
+
+    async def output(self, ident: str, **query: Any) -> bytes:
+        return b"".join([record.data async for record in self.containers.logs(T, ident, LogQuery(**query))])
+
+    def actions(self, ident: str) -> list[str]:
+        return [event.action for event in self.events if event.record.id == ident]  # type: ignore[attr-defined]
+
+    def attributes(self, ident: str, action: str) -> dict[str, str]:
+        """Of its last event of that kind."""
+        found = [e for e in self.events if e.record.id == ident and e.action == action]  # type: ignore[attr-defined]
+        return dict(found[-1].attributes)
+
+    async def settled(self) -> None:
+        """Until every VM that should be gone is gone."""
+        assert self.cloud is not None
+        for container in list(self.cloud.node.containers.values()):
+            async with container.lock:
+                pass
+
+
+@contextlib.asynccontextmanager
+async def house(directory: Path, **settings: Any) -> AsyncIterator[House]:
+    built = House(directory, **settings)
+    await built.machine.start()
+    try:
+        yield await built.open()
+    finally:
+        await built.close()
+        await built.machine.close()
+
+
+async def read(output: AsyncIterator[tuple[Output, bytes]]) -> bytes:
+    """All of it, both streams in their order."""
+    return b"".join([data async for _, data in output])
+
+
+async def read_until(output: AsyncIterator[tuple[Output, bytes]], wanted: bytes) -> bytes:
+    got = b""
+    async with asyncio.timeout(10):
+        async for _, data in output:
+            got += data
+            if wanted in got:
+                break
+    return got
