@@ -39,7 +39,7 @@ static void on_frame(void *context, const struct frame_header *header, const uns
 
 static struct watch port = {.ready = port_ready, .fd = -1};
 static struct later pump_later = {.run = pump}, read_later = {.run = read_more};
-static struct frame_parser parser = {.sink = {.on_sync = on_sync, .on_frame = on_frame}};
+static struct frame_parser parser;
 
 static bool greeted;
 static bool hello_due; // a SYNC came; only HELLO may follow
@@ -155,14 +155,12 @@ static void on_stream_frame(const struct frame_header *header, const unsigned ch
 {
 	struct stream *s = stream_find(header->id);
 
-	if (header->type == FRAME_DATA) {
-		if (s != NULL) // else it was closed a moment ago
-			s->kind->data(s, header, payload);
-	} else if (s != NULL) {
+	if (s == NULL)
+		return; // closed a moment ago, most likely
+	if (header->type == FRAME_DATA)
+		s->kind->data(s, header, payload);
+	else
 		s->kind->window(s, header->offset, frame_read_u64(payload));
-	} else {
-		stream_early_window(header->id, header->offset, frame_read_u64(payload));
-	}
 }
 
 static void on_frame(void *context, const struct frame_header *header, const unsigned char *payload)
@@ -247,6 +245,7 @@ static void port_ready(struct watch *w, uint32_t events)
 
 int channel_init(int fd)
 {
+	parser.sink = (struct frame_sink){.on_sync = on_sync, .on_frame = on_frame};
 	frame_parser_reset(&parser);
 	port.fd = fd;
 	return watch_set(&port, EPOLLIN | EPOLLOUT | EPOLLET);

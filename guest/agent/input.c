@@ -62,6 +62,12 @@ static void sink_ready(struct watch *w, uint32_t events)
 	flush(CONTAINER_OF(w, struct input, sink));
 }
 
+// What is safe here; one more than all bytes stands for the end.
+static uint64_t safe(const struct input *i)
+{
+	return ring_end(&i->ring) + (i->eof_here ? 1 : 0);
+}
+
 // A WINDOW is due when it opens the host's window by a fair part, or tells that all has been read.
 static bool window_due(const struct input *i)
 {
@@ -69,7 +75,7 @@ static bool window_due(const struct input *i)
 
 	if (!i->told)
 		return true;
-	if (limit == i->granted && ring_end(&i->ring) == i->acknowledged)
+	if (limit == i->granted && safe(i) == i->acknowledged)
 		return false;
 	return limit - i->granted >= INPUT_WINDOW / 4 || i->ring.length == 0;
 }
@@ -82,7 +88,7 @@ static size_t next_frame(struct stream *s, unsigned char *buffer, size_t size)
 		return 0;
 	i->told = true;
 	i->granted = i->ring.base + INPUT_WINDOW;
-	i->acknowledged = ring_end(&i->ring);
+	i->acknowledged = safe(i);
 	frame_encode(&(struct frame_header){.type = FRAME_WINDOW, .length = 8, .id = s->id, .offset = i->granted}, buffer);
 	frame_write_u64(buffer + FRAME_HEADER_SIZE, i->acknowledged);
 	return FRAME_HEADER_SIZE + 8;
@@ -116,7 +122,7 @@ static void data(struct stream *s, const struct frame_header *header, const unsi
 		return;
 	}
 	if (at_end && (header->flags & FRAME_FLAG_EOF) != 0)
-		i->eof = true;
+		i->eof = i->eof_here = true;
 	flush(i);
 }
 
@@ -129,9 +135,11 @@ static void window(struct stream *s, uint64_t limit, uint64_t acknowledged)
 
 static void greeted(struct stream *s)
 {
-	of_stream(s)->told = false;
-	if (of_stream(s)->transient)
-		input_end(of_stream(s));
+	struct input *i = of_stream(s);
+
+	i->told = i->eof_here = false;
+	if (i->transient)
+		input_end(i);
 	stream_wake(s);
 }
 

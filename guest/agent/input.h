@@ -15,9 +15,10 @@ struct input {
 	struct watch sink;
 	struct ring ring;      // its end is what was received
 	uint64_t granted;      // the limit that the host was told in this connection
-	uint64_t acknowledged; // the count that the host was told in this connection
+	uint64_t acknowledged; // the count that the host was told in this connection; one more with the end
 	bool told;             // the host was told anything in this connection
 	bool eof;              // the host closed it
+	bool eof_here;         // in this connection
 	bool closed;           // nothing more goes to the reader
 	bool keep_open;        // a pty: the end of input must not hang it up
 	bool transient;        // a new greeting ends it

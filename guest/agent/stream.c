@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stream.h"
 
-#include <string.h>
-
 #include "channel.h"
 
 enum { BUCKETS = 128 };
@@ -12,15 +10,6 @@ static unsigned count;
 
 // Those who wait for a turn, first come first served.
 static struct stream *queue, **queue_end = &queue;
-
-// WINDOWs for streams that the host is about to ask for. The oldest give way.
-enum { EARLY_MAX = 64 };
-
-static struct early_window {
-	uint32_t id;
-	uint64_t limit, acknowledged;
-} early[EARLY_MAX];
-static unsigned early_next;
 
 static struct stream **bucket(uint32_t id)
 {
@@ -54,17 +43,6 @@ void stream_add(struct stream *s, uint32_t id, const struct stream_kind *kind)
 	s->next = *bucket(id);
 	*bucket(id) = s;
 	count++;
-	for (unsigned i = 0; i < EARLY_MAX; i++) {
-		if (early[i].id == id) {
-			early[i].id = 0;
-			kind->window(s, early[i].limit, early[i].acknowledged);
-		}
-	}
-}
-
-void stream_early_window(uint32_t id, uint64_t limit, uint64_t acknowledged)
-{
-	early[early_next++ % EARLY_MAX] = (struct early_window){id, limit, acknowledged};
 }
 
 static void unqueue(struct stream *s)
@@ -126,7 +104,6 @@ size_t stream_next_frame(unsigned char *buffer, size_t size)
 
 void stream_greeted(void)
 {
-	memset(early, 0, sizeof early);
 	for (unsigned i = 0; i < BUCKETS; i++) {
 		for (struct stream *s = table[i], *next; s != NULL; s = next) {
 			next = s->next; // it may free itself

@@ -37,8 +37,6 @@ enum { STREAM_COUNT_MAX = 4096 };
 // Fails ("exists", "invalid" for id 0, "busy" when there are too many) without a change.
 int stream_check(uint32_t id, struct failure *f);
 void stream_add(struct stream *s, uint32_t id, const struct stream_kind *kind);
-// A WINDOW for a stream that does not exist yet: kept for a while, and given to it when it is added.
-void stream_early_window(uint32_t id, uint64_t limit, uint64_t acknowledged);
 void stream_remove(struct stream *s);
 struct stream *stream_find(uint32_t id);
 
