@@ -130,7 +130,7 @@ class Connection(Generic[A]):
             reply = self._server.explain(exchange.request, _as_http(error))
         if isinstance(reply, Hijack):
             if not await self._finish_body():
-                return False
+                self._channel.abort()
             leftover = self._h11.trailing_data[0]
             await run_hijack(self._channel, reply, exchange.wants_upgrade, leftover, self._fixed_headers())
             return False

@@ -9,6 +9,7 @@ says "end of input" and goes on reading.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from hypercell.api.http.channel import Channel
@@ -44,7 +45,9 @@ async def run_hijack(channel: Channel, hijack: Hijack, upgrade: bool, leftover: 
         *(("Connection: Upgrade", "Upgrade: tcp") if upgrade else ()),
         *(f"{name}: {value}" for name, value in headers),
     ]
-    channel.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+    # A client that is gone already is no exception: what the handler has opened for it, only `run` closes.
+    with contextlib.suppress(ConnectionResetError):
+        channel.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
     task = asyncio.current_task()
     assert task is not None
     channel.when_gone(task.cancel)

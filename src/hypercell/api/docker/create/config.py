@@ -30,7 +30,7 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
     request = {
         "image": fields.text("Image"),
         "command": fields.words("Cmd") or None,
-        "entrypoint": _entrypoint(fields),
+        "entrypoint": _entrypoint(fields, echo),
         "env": _environment(fields),
         "working_dir": _working_dir(fields.text("WorkingDir")),
         "user": fields.text("User", limit=256),
@@ -49,8 +49,10 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-def _entrypoint(fields: Fields) -> tuple[str, ...] | None:
+def _entrypoint(fields: Fields, echo: dict[str, Any]) -> tuple[str, ...] | None:
     words = fields.words("Entrypoint")
+    if words == ():
+        echo["Entrypoint"] = []  # no entrypoint, but the image's command; only the list of one empty word drops both
     # The CLI says `--entrypoint ""` with one empty word.
     return () if words == ("",) else words
 

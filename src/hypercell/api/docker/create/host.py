@@ -46,11 +46,12 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
     init = fields.optional_flag("Init")
     if init is not None:
         echo["Init"] = init
+    restart = parse_restart(fields) or RestartPolicy()
     request = {
         "network": parse_network_mode(fields.text("NetworkMode")),
         "published": published,
         "publish_all": fields.flag("PublishAllPorts"),
-        "restart": parse_restart(fields),
+        "restart": restart,
         "auto_remove": fields.flag("AutoRemove"),
         "memory": resources.memory,
         "nano_cpus": resources.nano_cpus,
@@ -73,27 +74,27 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         **security,
     }
     fields.finish()
-    if request["auto_remove"] and request["restart"].name != "no":
+    if request["auto_remove"] and restart.name != "no":
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     return request
 
 
-def parse_restart(fields: Fields) -> RestartPolicy:
-    """`RestartPolicy`, of a create request or an update."""
+def parse_restart(fields: Fields) -> RestartPolicy | None:
+    """`RestartPolicy`, of a create request or an update; None when it names none."""
     policy = fields.object("RestartPolicy")
     if policy is None:
-        return RestartPolicy()
-    name = policy.text("Name", limit=32) or "no"
+        return None
+    name = policy.text("Name", limit=32)
     retries = policy.number("MaximumRetryCount", high=1 << 31)
     policy.finish()
-    if name not in _POLICIES:
+    if name and name not in _POLICIES:
         known = "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         raise InvalidArgument(f"invalid restart policy: unknown policy '{name}'; {known}")
     if retries < 0:
         raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
     if retries and name != "on-failure":
         raise InvalidArgument("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-    return RestartPolicy(name, retries)
+    return RestartPolicy(name, retries) if name else None
 
 
 def _console_size(fields: Fields) -> list[int] | None:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files in and out of a container (`docker cp`): `/containers/{id}/archive`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import stat
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from hypercell.api.docker.decompress import decompressed
+from hypercell.api.docker.engine import Call
+from hypercell.api.docker.query import flag
+from hypercell.api.docker.times import rfc3339
+from hypercell.api.http import Headers, Response, StreamResponse
+from hypercell.base.errors import InvalidArgument, Unsupported
+
+# Go's os.FileMode keeps the permission bits and has bits of its own for everything else.
+_GO_TYPES = {
+    stat.S_IFDIR: 1 << 31,
+    stat.S_IFLNK: 1 << 27,
+    stat.S_IFBLK: 1 << 26,
+    stat.S_IFCHR: 1 << 26 | 1 << 21,
+    stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24,
+}
+_GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
+_CHUNK = 64 * 1024
+
+
+async def stat_archive(call: Call) -> Response:
+    engine = call.app
+    found = await engine.containers.archive_stat(engine.tenant, call.params["name"], _path(call))
+    return Response(200, headers=_stat_header(found))
+
+
+async def get_archive(call: Call) -> StreamResponse:
+    engine = call.app
+    found, content = await engine.containers.archive_get(engine.tenant, call.params["name"], _path(call))
+    return StreamResponse(content, content_type="application/x-tar", headers=_stat_header(found))
+
+
+async def put_archive(call: Call) -> Response:
+    engine = call.app
+    encoding = call.header("content-encoding").lower()
+    if encoding not in ("", "identity", "gzip", "bzip2", "xz"):
+        raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not built yet", "send a tar, gzip, bzip2 or xz")
+    await engine.containers.archive_put(
+        engine.tenant,
+        call.params["name"],
+        _path(call),
+        _tar(call),
+        no_overwrite_dir_non_dir=flag(call.query, "noOverwriteDirNonDir"),
+        copy_uid_gid=flag(call.query, "copyUIDGID"),
+    )
+    return Response(200)
+
+
+async def _tar(call: Call) -> AsyncIterator[bytes]:
+    async for chunk in decompressed(call.body.chunks()):
+        for at in range(0, len(chunk), _CHUNK):
+            yield chunk[at : at + _CHUNK]
+
+
+def _path(call: Call) -> str:
+    path = call.query.get("path")
+    if not path:
+        raise InvalidArgument("bad parameter: path cannot be empty")
+    if len(path) > 4096 or "\0" in path:
+        raise InvalidArgument("bad parameter: path is no path")
+    return path
+
+
+def go_mode(mode: int) -> int:
+    """A `st_mode` as Go's `os.FileMode`."""
+    bits = sum(go for unix, go in _GO_BITS.items() if mode & unix)
+    return mode & 0o777 | _GO_TYPES.get(stat.S_IFMT(mode), 0) | bits
+
+
+def _stat_header(found: Mapping[str, Any]) -> Headers:
+    document = {
+        "name": found["name"],
+        "size": found["size"],
+        "mode": go_mode(found["mode"]),
+        "mtime": rfc3339(found["mtime_ns"]),
+        "linkTarget": found.get("link_target") or "",
+    }
+    return (("X-Docker-Container-Path-Stat", base64.b64encode(json.dumps(document).encode()).decode()),)

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container as `GET /containers/{id}/json` shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypercell.api.docker.network_ids import NETWORK_IDS
+from hypercell.api.docker.times import rfc3339
+from hypercell.base.ids import short
+from hypercell.cloud.contract import ContainerRequest, ContainerView, Status
+from hypercell.node.network import PublishedPort
+
+Json = dict[str, Any]
+_ALIVE = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
+
+# What docker shows for a HostConfig that says nothing.
+_HOST_DEFAULTS: Json = {
+    "Binds": None,
+    "ContainerIDFile": "",
+    "LogConfig": {"Type": "json-file", "Config": {}},
+    "NetworkMode": "bridge",
+    "PortBindings": {},
+    "VolumeDriver": "",
+    "VolumesFrom": None,
+    "ConsoleSize": [0, 0],
+    "CgroupnsMode": "private",
+    "IpcMode": "private",
+    "Cgroup": "",
+    "Links": None,
+    "PidMode": "",
+    "SecurityOpt": None,
+    "UTSMode": "",
+    "UsernsMode": "",
+    "Runtime": "hypercell",
+    "Isolation": "",
+    "CgroupParent": "",
+    "BlkioWeight": 0,
+    "BlkioWeightDevice": None,
+    "BlkioDeviceReadBps": None,
+    "BlkioDeviceWriteBps": None,
+    "BlkioDeviceReadIOps": None,
+    "BlkioDeviceWriteIOps": None,
+    "CpuPeriod": 0,
+    "CpuQuota": 0,
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "CpusetCpus": "",
+    "CpusetMems": "",
+    "Devices": None,
+    "DeviceCgroupRules": None,
+    "DeviceRequests": None,
+    "MemoryReservation": 0,
+    "MemorySwap": 0,
+    "MemorySwappiness": None,
+    "OomKillDisable": None,
+    "CpuCount": 0,
+    "CpuPercent": 0,
+    "IOMaximumIOps": 0,
+    "IOMaximumBandwidth": 0,
+}
+
+
+def is_alive(view: ContainerView) -> bool:
+    """docker's `Running`: paused and about to be restarted included."""
+    return view.state.status in _ALIVE
+
+
+def inspect_json(view: ContainerView) -> Json:
+    request = view.request
+    document: Json = {
+        "Id": view.id,
+        "Created": rfc3339(view.created_ns),
+        "Path": view.args[0] if view.args else "",
+        "Args": list(view.args[1:]),
+        "State": state_json(view),
+        "Image": view.image_id,
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": "",
+        "Name": f"/{view.name}",
+        "RestartCount": view.state.restart_count,
+        "Driver": "erofs",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": list(view.exec_ids) or None,
+        "HostConfig": host_config_json(request),
+        "GraphDriver": {"Name": "erofs", "Data": {}},
+        "Mounts": [],
+        "Config": config_json(view),
+        "NetworkSettings": network_settings_json(view),
+        "Hypercell": {"Size": request.size, **view.vm},
+    }
+    if view.size_rw is not None:
+        document["SizeRw"] = view.size_rw
+        document["SizeRootFs"] = view.size_root or 0
+    return document
+
+
+def state_json(view: ContainerView) -> Json:
+    state = view.state
+    return {
+        "Status": str(state.status),
+        "Running": is_alive(view),
+        "Paused": state.status == Status.PAUSED,
+        "Restarting": state.status == Status.RESTARTING,
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == Status.DEAD,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_ns),
+        "FinishedAt": rfc3339(state.finished_ns),
+    }
+
+
+def config_json(view: ContainerView) -> Json:
+    request = view.request
+    echo: Json = request.door.get("Config", {})
+    document: Json = {
+        "Hostname": request.hostname or short(view.id),
+        "Domainname": request.domainname,
+        "User": view.user,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": request.tty,
+        "OpenStdin": request.open_stdin,
+        "StdinOnce": request.stdin_once,
+        "Env": list(view.env),
+        "Cmd": _command(view),
+        "Image": request.image,
+        "Volumes": None,
+        "WorkingDir": view.working_dir,
+        "Entrypoint": list(request.entrypoint) if request.entrypoint else None,
+        "OnBuild": None,
+        "Labels": dict(request.labels),
+    }
+    if request.exposed or request.published:
+        document["ExposedPorts"] = {port: {} for port in _exposed(request)}
+    if view.stop_signal:
+        document["StopSignal"] = view.stop_signal
+    if request.stop_timeout is not None:
+        document["StopTimeout"] = request.stop_timeout
+    return document | echo
+
+
+def _command(view: ContainerView) -> list[str] | None:
+    if view.request.command is not None:
+        return list(view.request.command) or None
+    return list(view.args[len(view.request.entrypoint or ()) :]) or None
+
+
+def host_config_json(request: ContainerRequest) -> Json:
+    echo: Json = request.door.get("HostConfig", {})
+    return {
+        **_HOST_DEFAULTS,
+        **echo,
+        "PortBindings": echo.get("PortBindings") or _bindings(request.published, known=False),
+        "NetworkMode": request.network,
+        "RestartPolicy": {
+            "Name": request.restart.name,
+            "MaximumRetryCount": request.restart.maximum_retries,
+        },
+        "AutoRemove": request.auto_remove,
+        "CapAdd": list(request.cap_add) or None,
+        "CapDrop": list(request.cap_drop) or None,
+        "Dns": list(request.dns),
+        "DnsOptions": list(request.dns_options),
+        "DnsSearch": list(request.dns_search),
+        "ExtraHosts": list(request.extra_hosts) or None,
+        "GroupAdd": list(request.group_add) or None,
+        "OomScoreAdj": request.oom_score_adj,
+        "Privileged": request.privileged,
+        "PublishAllPorts": request.publish_all,
+        "ReadonlyRootfs": request.read_only,
+        "Tmpfs": dict(request.tmpfs),
+        "Sysctls": dict(request.sysctls),
+        "ShmSize": request.shm_size,
+        "CpuShares": request.cpu_shares,
+        "Memory": request.memory,
+        "NanoCpus": request.nano_cpus,
+        "PidsLimit": request.pids_limit or None,
+        "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in request.ulimits],
+        "MaskedPaths": None if request.masked_paths is None else list(request.masked_paths),
+        "ReadonlyPaths": None if request.readonly_paths is None else list(request.readonly_paths),
+    }
+
+
+def _exposed(request: ContainerRequest) -> list[str]:
+    ports = [*request.exposed, *(f"{port.container_port}/{port.protocol}" for port in request.published)]
+    return sorted(set(ports))
+
+
+def _bindings(published: tuple[PublishedPort, ...], known: bool) -> dict[str, list[dict[str, str]]]:
+    bindings: dict[str, list[dict[str, str]]] = {}
+    for port in published:
+        host_port = str(port.host_port) if port.host_port or known else ""
+        entry = {"HostIp": port.host_ip, "HostPort": host_port}
+        bindings.setdefault(f"{port.container_port}/{port.protocol}", []).append(entry)
+    return bindings
+
+
+def endpoint_json(view: ContainerView) -> Json:
+    """The container's place on its network; addresses only while it runs, as docker."""
+    alive = is_alive(view)
+    address, _, length = view.port.address.partition("/")
+    return {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": None,
+        "MacAddress": view.port.mac if alive and address else "",
+        "DriverOpts": None,
+        "GwPriority": 0,
+        "NetworkID": NETWORK_IDS.get(view.port.network, ""),
+        "EndpointID": view.port.id if alive else "",
+        "Gateway": view.port.gateway if alive else "",
+        "IPAddress": address if alive else "",
+        "IPPrefixLen": int(length or 0) if alive else 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+
+
+def network_settings_json(view: ContainerView) -> Json:
+    endpoint = endpoint_json(view)
+    ports: Json = {}
+    if is_alive(view):
+        ports = dict.fromkeys(_exposed(view.request)) | _bindings(view.port.published, known=True)
+    bridged = endpoint if view.port.network == "bridge" else {}
+    return {
+        "Bridge": "",
+        "SandboxID": view.port.id if is_alive(view) else "",
+        "SandboxKey": "",
+        "Ports": ports,
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": bridged.get("EndpointID", ""),
+        "Gateway": bridged.get("Gateway", ""),
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": bridged.get("IPAddress", ""),
+        "IPPrefixLen": bridged.get("IPPrefixLen", 0),
+        "IPv6Gateway": "",
+        "MacAddress": bridged.get("MacAddress", ""),
+        "Networks": {view.port.network: endpoint},
+    }

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`GET /containers/{id}/logs`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from hypercell.api.docker.engine import Call
+from hypercell.api.docker.framing import SYSTEM_ERROR, frame, media_type
+from hypercell.api.docker.query import flag, timestamp
+from hypercell.api.docker.times import rfc3339_fixed
+from hypercell.api.http import Query, StreamResponse
+from hypercell.base.errors import HypercellError, InvalidArgument
+from hypercell.cloud.contract import LogQuery, LogRecord, Output
+
+
+async def container_logs(call: Call) -> StreamResponse:
+    engine, query = call.app, call.query
+    wanted = _query(query)
+    name = call.params["name"]
+    view = await engine.containers.inspect(engine.tenant, name)
+    tty = view.request.tty
+    records = engine.containers.logs(engine.tenant, view.id, wanted)
+    lines = _lines(records, flag(query, "timestamps"), flag(query, "details"), tty)
+    return StreamResponse(lines, content_type=media_type(tty, call.version))
+
+
+def _query(query: Query) -> LogQuery:
+    stdout, stderr = flag(query, "stdout"), flag(query, "stderr")
+    if not stdout and not stderr:
+        raise InvalidArgument("Bad parameters: you must choose at least one stream")
+    tail = query.get("tail", "all")
+    return LogQuery(
+        stdout=stdout,
+        stderr=stderr,
+        follow=flag(query, "follow"),
+        since_ns=timestamp(query, "since"),
+        until_ns=timestamp(query, "until"),
+        tail=int(tail) if tail.isascii() and tail.isdecimal() and len(tail) < 18 else -1,
+    )
+
+
+async def _lines(records: AsyncIterator[LogRecord], timestamps: bool, details: bool, tty: bool) -> AsyncIterator[bytes]:
+    middle: dict[Output, bool] = {}
+    """Streams whose last record was a piece of a line: the next one is no new line and gets no time stamp."""
+    try:
+        async for record in records:
+            data = record.data
+            if not middle.get(record.stream):
+                prefix = f"{rfc3339_fixed(record.time_ns)} " if timestamps else ""
+                data = prefix.encode() + b" " * details + data
+            middle[record.stream] = not record.data.endswith(b"\n")
+            yield data if tty else frame(record.stream, data)
+    except HypercellError as error:
+        text = f"Error grabbing logs: {error}\n".encode()
+        yield text if tty else frame(SYSTEM_ERROR, text)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`POST /images/create`: pull from a registry, or import a root file system."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from hypercell.api.docker.documents import Fields, load_json
+from hypercell.api.docker.engine import Call
+from hypercell.api.docker.image_events import publish
+from hypercell.api.docker.progress import Json, with_progress
+from hypercell.api.http import StreamResponse
+from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.images import reference
+from hypercell.images.contract import Credentials, ProgressSink
+
+_MAX_AUTH = 64 * 1024
+
+
+async def create_image(call: Call) -> StreamResponse:
+    if name := call.query.get("fromImage"):
+        return await _pull(call, name)
+    if call.query.get("fromSrc") == "-":
+        return await _import(call)
+    if call.query.get("fromSrc"):
+        raise Unsupported("importing from a URL is not built yet", "fetch it and import from standard input")
+    raise InvalidArgument("fromImage or fromSrc must be given")
+
+
+async def _pull(call: Call, name: str) -> StreamResponse:
+    engine = call.app
+    wanted = pull_reference(name, call.query.get("tag"))
+    credentials = parse_credentials(call.header("x-registry-auth"))
+    platform = call.query.get("platform")
+
+    async def work(progress: ProgressSink) -> list[Json]:
+        image = await engine.images.pull(engine.tenant, wanted, platform, credentials, progress)
+        publish(engine, "pull", wanted, image)
+        return []
+
+    return await with_progress(work)
+
+
+def pull_reference(name: str, tag: str) -> str:
+    """`fromImage` and `tag` (which may be a digest) as one name. Raises `InvalidArgument`, `Unsupported`."""
+    given = reference.parse(name.removesuffix(":"))
+    if tag.startswith(("sha256:", "sha512:")):
+        return f"{given.familiar_name}@{tag}"
+    if tag:
+        return given.with_tag(tag).familiar
+    if given.tag or given.digest:
+        return given.familiar
+    # Without any tag this is docker's `pull --all-tags`.
+    raise Unsupported("pulling all tags of a repository is not built yet", "name a tag")
+
+
+def parse_credentials(header: str) -> Credentials | None:
+    """`X-Registry-Auth`: base64url of JSON. Raises `InvalidArgument`."""
+    if not header:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(header[:_MAX_AUTH].replace("+", "-").replace("/", "_") + "==")
+    except (binascii.Error, ValueError):
+        raise InvalidArgument("X-Registry-Auth: not base64") from None
+    fields = Fields(load_json(text, "X-Registry-Auth") or {}, "X-Registry-Auth")
+    username, password = fields.text("username"), fields.text("password")
+    if auth := fields.text("auth"):
+        try:
+            decoded = base64.b64decode(auth).decode()
+        except ValueError:
+            raise InvalidArgument("X-Registry-Auth: auth is not base64") from None
+        username, _, password = (username or decoded.partition(":")[0]), "", (password or decoded.partition(":")[2])
+    credentials = Credentials(
+        username=username,
+        password=password,
+        identity_token=fields.text("identitytoken", limit=_MAX_AUTH),
+        registry_token=fields.text("registrytoken", limit=_MAX_AUTH),
+        server_address=fields.text("serveraddress"),
+    )
+    return None if credentials == Credentials(server_address=credentials.server_address) else credentials
+
+
+async def _import(call: Call) -> StreamResponse:
+    engine, query = call.app, call.query
+
+    async def work(progress: ProgressSink) -> list[Json]:
+        image = await engine.images.import_root(
+            engine.tenant,
+            call.body.chunks(),
+            query.get("repo"),
+            query.get("tag"),
+            query.get("message") or "Imported from -",
+            query.all("changes"),
+            query.get("platform"),
+        )
+        publish(engine, "import", image.id, image)
+        return [{"status": image.id}]
+
+    return await with_progress(work)
