@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from hypercell.images.erofs.format import BLOCK, BLOCK_BITS, MAX_BLOCKS, MAX_CHUNK_BITS, NULL_BLOCK
 from hypercell.images.erofs.inode import Content
 
-INLINE_MAX = 1024
+INLINE_MAX = 2048
 """Files up to this many bytes live in their inodes; `docs/adr/0006` has the measurements."""
 DENSE_MAX = 64 << 10
 """Sparse files up to this size are stored with their holes filled: a map would not pay."""

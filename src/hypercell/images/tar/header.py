@@ -18,6 +18,7 @@ POSIX_MAGIC = b"ustar\x00"
 GNU_MAGIC = b"ustar  \x00"
 V7_MAGIC = bytes(8)
 
+_NO_DEVICE = b"0 \x00"
 _CHECKSUM_BLANK = 8 * ord(" ")
 
 
@@ -103,7 +104,7 @@ def parse(block: bytes) -> Header:
         gnu=gnu,
         block=block,
     )
-    if header.kind in b"34":
+    if magic != V7_MAGIC and block[329:345].strip(_NO_DEVICE):  # of anything else it must at least be a number
         header.major = number(block[329:337], "device major", name)
         header.minor = number(block[337:345], "device minor", name)
     if header.size < 0:

@@ -125,6 +125,7 @@ class TarReader:
         data = self.source.take(header.size + -header.size % BLOCK)
         if len(data) < header.size + -header.size % BLOCK:
             raise MalformedArchive("truncated in an extended header", header.name)
+        padding = data[header.size :]
         data = data[: header.size]
         match header.kind:
             case b"g" if not pending.any():
@@ -132,9 +133,9 @@ class TarReader:
             case b"x" if not pending.any():
                 pending.overrides = pax.parse_member(data)
             case b"L" if pending.overrides is None and pending.long_name is None:
-                pending.long_name = _long(data, header)
+                pending.long_name = _long(data, padding, header)
             case b"K" if pending.overrides is None and pending.long_link is None:
-                pending.long_link = _long(data, header)
+                pending.long_link = _long(data, padding, header)
             case _:
                 # Readers differ on whether an extension applies to another extension, or which of two wins.
                 raise MalformedArchive("an extended header between another one and its member", header.name)
@@ -188,10 +189,11 @@ class TarReader:
         return found
 
 
-def _long(data: bytes, header: Header) -> bytes:
-    """A GNU long name: ends at its NUL, which must be the last thing in it."""
+def _long(data: bytes, padding: bytes, header: Header) -> bytes:
+    """A GNU long name: ends at its NUL, which must be the last thing in it. Some readers end it at the member's
+    size, others read on in the padding, so that must be empty."""
     name = text(data)
-    if data[len(name) :].strip(b"\x00"):
+    if (data[len(name) :] + padding).strip(b"\x00"):
         raise MalformedArchive("a NUL inside a long name", header.name)
     if not name:
         raise MalformedArchive("an empty long name", header.name)
