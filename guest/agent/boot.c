@@ -11,7 +11,7 @@
 #include "cgroup.h"
 #include "container.h"
 #include "disk.h"
-#include "limits.h"
+#include "protect.h"
 #include "modules.h"
 #include "mount.h"
 #include "namespaces.h"
@@ -68,7 +68,7 @@ int boot(struct failure *f)
 		return -1;
 	open_console();
 	if (modules_load(f) < 0 || make_directories(f) < 0 || namespaces_init(f) < 0 || cgroup_setup(f) < 0 ||
-	    limits_protect_agent(f) < 0 || network_loopback_up(f) < 0)
+	    protect_agent(f) < 0 || network_loopback_up(f) < 0)
 		return -1;
 	(void)reboot(RB_DISABLE_CAD);
 	(void)unlink("/init");

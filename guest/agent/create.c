@@ -14,7 +14,7 @@
 #include "container.h"
 #include "files.h"
 #include "launch.h"
-#include "limits.h"
+#include "protect.h"
 #include "member.h"
 #include "path.h"
 #include "specification.h"
@@ -63,7 +63,7 @@ static int make_cgroup(struct container *c, const struct json *config, struct fa
 	c->cgroup = cgroup_create(c->id, resources, f);
 	if (c->cgroup < 0)
 		return -1;
-	limits_default_pids(c->cgroup, resources);
+	protect_from_fork_bombs(c->cgroup, resources);
 	container_watch_memory(c);
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "limits.h"
+#include "protect.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,7 +44,7 @@ static void set_pids(int directory, const char *file, unsigned long long limit)
 	(void)path_write(directory, file, text);
 }
 
-int limits_protect_agent(struct failure *f)
+int protect_agent(struct failure *f)
 {
 	if (path_write(AT_FDCWD, "/proc/self/oom_score_adj", "-1000") < 0)
 		return fail_errno(f, "protect the agent from being killed for memory");
@@ -56,7 +56,7 @@ int limits_protect_agent(struct failure *f)
 	return 0;
 }
 
-void limits_default_pids(int cgroup, const struct json *resources)
+void protect_from_fork_bombs(int cgroup, const struct json *resources)
 {
 	if (!json_is_number(json_get(json_get(resources, "pids"), "limit")))
 		set_pids(cgroup, "pids.max", threads_max() / 4);
