@@ -9,7 +9,6 @@ not compressed: unpacking costs an emulated guest more than reading. Every byte 
 
 from __future__ import annotations
 
-import os
 import stat
 import sys
 from pathlib import Path
@@ -58,7 +57,7 @@ def main(target: Path, agent: Path, modules: Path | None) -> None:
     temporary = target.with_name(target.name + ".new")
     temporary.write_bytes(build(executable, modules))
     temporary.chmod(0o644)  # hypervisors read it, each as a user of its own
-    os.replace(temporary, target)  # a VM that is being started sees the old file or the new one
+    temporary.replace(target)  # a VM that is being started sees the old file or the new one
 
 
 if __name__ == "__main__":

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A control group for each VM, on hosts with cgroup v1, v2 or both (Linux, Documentation/admin-guide/cgroup-*).
+
+On v1 the group lies below the daemon's own, so that what limits the daemon limits its VMs. On v2 a group with
+processes may not have such children, and the group lies at the top of what is mounted; the VMs then outlive the
+daemon's service too. What is missing on a host is left out and told by `missing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypercell.base.config import Config
+
+V1_CONTROLLERS = ("memory", "cpuacct", "cpu")
+V2_CONTROLLERS = ("cpu", "memory")
+PERIOD_US = 100_000
+_DEFAULT_RUN = Config().run
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Counters of one group; None where the host does not count."""
+
+    cpu_ns: int | None = None
+    oom_kills: int | None = None
+
+
+def parent_name(run: Path) -> str:
+    """`hypercell`, with a suffix for a daemon that does not use the ordinary run directory."""
+    if run == _DEFAULT_RUN:
+        return "hypercell"
+    return "hypercell-" + hashlib.sha256(bytes(run)).hexdigest()[:8]
+
+
+def _value(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _unescape(field_: str) -> str:
+    return field_.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """One mounted hierarchy and the directory in which the group of all our VMs lies."""
+
+    unified: bool
+    controllers: frozenset[str]
+    home: Path
+
+
+def _own_paths(text: str) -> dict[str, str]:
+    """/proc/self/cgroup: controller (empty for v2) -> path."""
+    paths: dict[str, str] = {}
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        for name in names.split(","):
+            paths[name] = path
+    return paths
+
+
+def find_hierarchies(mountinfo: str, own: str) -> list[Hierarchy]:
+    """From the text of /proc/self/mountinfo and /proc/self/cgroup."""
+    paths, found = _own_paths(own), []
+    seen: set[str] = set()
+    for line in mountinfo.splitlines():
+        before, _, after = line.partition(" - ")
+        fields, tail = before.split(), after.split()
+        if len(fields) < 5 or len(tail) < 3 or tail[0] not in ("cgroup", "cgroup2"):
+            continue
+        root, point = _unescape(fields[3]), Path(_unescape(fields[4]))
+        if tail[0] == "cgroup2":
+            names = frozenset(_value(point / "cgroup.controllers").split())
+            found.append(Hierarchy(True, names, point))
+            continue
+        names = frozenset(tail[-1].split(",")) & frozenset(V1_CONTROLLERS)
+        if names and not names & seen:
+            seen |= names
+            path = paths.get(min(names), "/")
+            inside = os.path.relpath(path, root) if path.startswith(root) else "."
+            home = point / inside
+            found.append(Hierarchy(False, names, home if home.is_dir() else point))
+    return found
+
+
+@dataclass(slots=True)
+class CgroupTree:
+    """The groups of one daemon's VMs."""
+
+    parent: str
+    hierarchies: list[Hierarchy] = field(default_factory=list)
+
+    @classmethod
+    def of_host(cls, run: Path) -> CgroupTree:
+        mounts, own = Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text()
+        return cls(parent_name(run), find_hierarchies(mounts, own))
+
+    def missing(self) -> list[str]:
+        """Of `cpu` and `memory`, what this host cannot limit or count for a VM."""
+        there = frozenset[str]().union(*(hierarchy.controllers for hierarchy in self.hierarchies))
+        return [name for name in ("cpu", "memory") if name not in there]
+
+    def directories(self, vm_id: str) -> list[Path]:
+        """Where the groups of *vm_id* are, or would be."""
+        return [hierarchy.home / self.parent / vm_id for hierarchy in self._used()]
+
+    def create(self, vm_id: str, cpu_quota: float = 0.0) -> list[Path]:
+        """Make the groups. *cpu_quota* is in cores (0: no limit). What the host refuses is left out.
+
+        Raises `OSError` only for a host that is out of memory or space.
+        """
+        made = []
+        for hierarchy in self._used():
+            group = hierarchy.home / self.parent / vm_id
+            try:
+                group.parent.mkdir(exist_ok=True)
+                if hierarchy.unified:
+                    _delegate(hierarchy.home, hierarchy.controllers)
+                    _delegate(group.parent, hierarchy.controllers)
+                group.mkdir()
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.ENOMEM):
+                    raise
+                continue
+            made.append(group)
+            if cpu_quota > 0:
+                _limit_cpu(group, hierarchy, cpu_quota)
+        return made
+
+    def _used(self) -> list[Hierarchy]:
+        """All v1 hierarchies that count for us, and v2 if it has a controller of ours or there is nothing else."""
+        old = [hierarchy for hierarchy in self.hierarchies if not hierarchy.unified]
+        new = [hierarchy for hierarchy in self.hierarchies if hierarchy.unified]
+        return old + [hierarchy for hierarchy in new if not old or hierarchy.controllers & set(V2_CONTROLLERS)]
+
+    def close(self) -> None:
+        """Remove the parent groups when they are empty."""
+        for hierarchy in self._used():
+            with contextlib.suppress(OSError):
+                (hierarchy.home / self.parent).rmdir()
+
+
+def _delegate(directory: Path, available: frozenset[str]) -> None:
+    """Let children of *directory* have controllers; each by itself, because one refusal refuses all."""
+    control = directory / "cgroup.subtree_control"
+    enabled = _value(control).split()
+    for name in V2_CONTROLLERS:
+        if name in available and name not in enabled:
+            with contextlib.suppress(OSError):
+                control.write_text(f"+{name}")
+
+
+def _limit_cpu(group: Path, hierarchy: Hierarchy, cores: float) -> None:
+    quota = max(1000, int(cores * PERIOD_US))
+    with contextlib.suppress(OSError):
+        if hierarchy.unified:
+            (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+        elif "cpu" in hierarchy.controllers:
+            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (group / "cpu.cfs_quota_us").write_text(str(quota))
+
+
+def join(groups: list[Path], pid: int) -> None:
+    """Move *pid* into *groups*. A group that refuses is left empty; metering then uses /proc."""
+    for group in groups:
+        with contextlib.suppress(OSError):
+            (group / "cgroup.procs").write_text(str(pid))
+
+
+def usage(groups: list[Path]) -> Usage:
+    cpu: int | None = None
+    kills: int | None = None
+    for group in groups:
+        if (text := _value(group / "cpuacct.usage").strip()).isdecimal():
+            cpu = int(text)
+        for line in _value(group / "cpu.stat").splitlines():
+            if line.startswith("usage_usec "):
+                cpu = int(line.split()[1]) * 1000
+        for file in ("memory.oom_control", "memory.events"):
+            for line in _value(group / file).splitlines():
+                if line.startswith("oom_kill "):
+                    kills = int(line.split()[1])
+    return Usage(cpu, kills)
+
+
+def remove(groups: list[Path]) -> None:
+    """Kill what is in *groups* and remove them. Groups that are gone already are no error."""
+    for group in groups:
+        for attempt in range(50):
+            for pid in _value(group / "cgroup.procs").split():
+                with contextlib.suppress(OSError):
+                    os.kill(int(pid), signal.SIGKILL)
+            try:
+                group.rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.002 * attempt)  # the kernel is still taking the process apart
+            else:
+                break

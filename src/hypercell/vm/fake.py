@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A driver whose VMs are fake guests in this process: for fault injection and for scale.
+
+It keeps the promises of the real one (`tests/vm/test_conformance.py`). A `FakeMachine` stands for the computer and
+holds the VMs; there is one for each run directory, and it outlives its drivers as a computer outlives a daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypercell.agent.fake import FakeGuest, Faults, memory_pipe
+from hypercell.agent.fake.pipe import as_streams
+from hypercell.base.config import Config
+from hypercell.base.errors import InvalidArgument, VmFailed
+from hypercell.vm import spawn
+from hypercell.vm.driver import Capabilities, ExitReason, GuestKernel, HostUsage, Vm, VmExit, VmSpec
+from hypercell.vm.records import check_id
+
+KERNEL = GuestKernel("fake", Path("/dev/null"), Path("/dev/null"), "", False, 0, "6.1.0-fake")
+MAX_VCPUS = 16
+_pids = itertools.count(1_000_000_000)
+"""Beyond what a kernel gives out: nobody is hurt by a signal to one."""
+
+
+@dataclass(slots=True)
+class FakeProcess:
+    """What runs one VM: it lives in the machine, not in a driver."""
+
+    spec: VmSpec
+    guest: FakeGuest
+    exit: asyncio.Future[VmExit]
+    pid: int = field(default_factory=lambda: next(_pids))
+    console: str = "fake guest\n"
+    paused: bool = False
+    expected: bool = False
+    started: float = field(default_factory=time.monotonic)
+    links: list[asyncio.Transport] = field(default_factory=list)
+    """The guest's ends of connections; the last is the one in use."""
+    serving: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def end(self, reason: ExitReason, detail: str) -> None:
+        if not self.exit.done():
+            self.exit.set_result(VmExit(ExitReason.SHUTDOWN if self.expected else reason, detail))
+            self.guest.die(reason)
+
+
+@dataclass(slots=True)
+class FakeMachine:
+    """The computer: its VMs, and what is to go wrong on it."""
+
+    processes: dict[str, FakeProcess] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
+    """Of guests launched from now on; each gets this very object, which may be changed or replaced at any time."""
+    refuse: Exception | None = None
+    """What launches raise."""
+    launched: list[VmSpec] = field(default_factory=list)
+
+    def panic(self, vm_id: str, words: str = "Kernel panic - not syncing: Fatal exception") -> None:
+        """The kernel of a guest panics."""
+        process = self.processes[vm_id]
+        process.console += words + "\n"
+        process.end(ExitReason.GUEST_PANIC, words)
+
+    def reset(self, vm_id: str) -> None:
+        """A guest resets its machine unasked."""
+        self.processes[vm_id].end(ExitReason.GUEST_RESET, "the guest reset its machine")
+
+    def kill(self, vm_id: str) -> None:
+        """Somebody kills a hypervisor."""
+        self.processes[vm_id].end(ExitReason.KILLED, "the hypervisor was ended by SIGKILL")
+
+
+_machines: dict[Path, FakeMachine] = {}
+
+
+def machine(run: Path) -> FakeMachine:
+    """The machine of the daemons that use the run directory *run*."""
+    return _machines.setdefault(run, FakeMachine())
+
+
+class FakeVm:
+    """Implements `driver.Vm`: one daemon's view of a `FakeProcess`."""
+
+    accelerator = "none"
+
+    def __init__(self, process: FakeProcess) -> None:
+        self._process = process
+        self._detached = asyncio.get_running_loop().create_future()
+
+    @property
+    def id(self) -> str:
+        return self._process.spec.id
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        process = self._process
+        if process.exit.done():
+            raise self._failure()
+        host, guest = memory_pipe()
+        streams = as_streams(host)
+        process.links.append(guest)
+        task = asyncio.create_task(process.guest.serve(*as_streams(guest)))
+        process.serving.add(task)
+        task.add_done_callback(process.serving.discard)
+        await asyncio.sleep(0)  # the guest takes the connection
+        if process.paused:
+            guest.pause_reading()
+        return streams
+
+    async def wait(self) -> VmExit:
+        await asyncio.wait([self._process.exit, self._detached], return_when=asyncio.FIRST_COMPLETED)
+        if not self._process.exit.done():
+            raise asyncio.CancelledError
+        return self._process.exit.result()
+
+    def expect_shutdown(self) -> None:
+        self._process.expected = True
+
+    async def kill(self) -> None:
+        self._process.expected = True
+        self._process.end(ExitReason.SHUTDOWN, "it was shut down")
+
+    async def pause(self) -> None:
+        self._set_paused(True)
+
+    async def resume(self) -> None:
+        self._set_paused(False)
+
+    async def console(self) -> str:
+        return self._process.console
+
+    async def host_usage(self) -> HostUsage:
+        running = not self._process.exit.done()
+        cpu = int((time.monotonic() - self._process.started) * 10**7)
+        return HostUsage(cpu, 48 * 1024**2 * running, 32 * 1024**2 * running)
+
+    def detach(self) -> None:
+        # What is known of an expectation dies with the daemon that had it.
+        self._process.expected = False
+        if not self._detached.done():
+            self._detached.set_result(None)
+
+    def _set_paused(self, paused: bool) -> None:
+        process = self._process
+        if process.exit.done():
+            raise self._failure()
+        process.paused = paused
+        if process.links and not process.links[-1].is_closing():
+            link = process.links[-1]
+            (link.pause_reading if paused else link.resume_reading)()
+
+    def _failure(self) -> VmFailed:
+        ended = self._process.exit.result()
+        vague = ended.reason in (ExitReason.SHUTDOWN, ExitReason.UNKNOWN)
+        return VmFailed(f"the VM has ended: {ended.detail}", ExitReason.FAILED if vague else ended.reason)
+
+
+class FakeDriver:
+    """Implements `driver.Driver` on the `machine` of `config.run`."""
+
+    name = "fake"
+    capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=False, max_vcpus=MAX_VCPUS)
+
+    def __init__(self, config: Config) -> None:
+        self.machine = machine(config.run)
+        self._vms: dict[str, FakeVm] = {}
+
+    async def launch(self, spec: VmSpec) -> Vm:
+        try:
+            self._check(spec)
+        finally:
+            if spec.nic is not None:
+                os.close(spec.nic.tap)
+        if self.machine.refuse is not None:
+            raise self.machine.refuse
+        exit_ = asyncio.get_running_loop().create_future()
+        guest = FakeGuest(
+            on_shutdown=lambda: process.end(ExitReason.GUEST_RESET, "the guest reset its machine"),
+            on_death=lambda reason: self._died(process, reason),
+            faults=self.machine.faults,
+        )
+        process = FakeProcess(spec, guest, exit_)
+        self.machine.processes[spec.id] = process
+        self.machine.launched.append(spec)
+        vm = self._vms[spec.id] = FakeVm(process)
+        return vm
+
+    async def adopt(self, vm_id: str) -> Vm | None:
+        process = self.machine.processes.get(vm_id)
+        if process is None or process.exit.done():
+            await self.discard(vm_id)
+            return None
+        if vm_id not in self._vms:
+            self._vms[vm_id] = FakeVm(process)
+        return self._vms[vm_id]
+
+    async def known(self) -> list[str]:
+        return sorted(self.machine.processes)
+
+    async def discard(self, vm_id: str) -> None:
+        check_id(vm_id)
+        self._vms.pop(vm_id, None)
+        process = self.machine.processes.pop(vm_id, None)
+        if process is not None:
+            process.expected = True
+            process.end(ExitReason.SHUTDOWN, "it was shut down")
+            await asyncio.gather(*process.serving, return_exceptions=True)
+
+    async def close(self) -> None:
+        vms, self._vms = self._vms, {}
+        for vm in vms.values():
+            vm.detach()
+
+    def _check(self, spec: VmSpec) -> None:
+        check_id(spec.id)
+        if spec.id in self.machine.processes:
+            raise InvalidArgument(f"there is a VM {spec.id} already")
+        if not 1 <= spec.vcpus <= MAX_VCPUS:
+            raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
+        for disk in spec.disks.values():
+            os.close(spawn.open_disk(disk.path, disk.read_only))
+
+    @staticmethod
+    def _died(process: FakeProcess, reason: str) -> None:
+        if reason == ExitReason.GUEST_PANIC:
+            process.console += "Kernel panic - not syncing: the program asked for it\n"
+            process.end(ExitReason.GUEST_PANIC, "Kernel panic - not syncing: the program asked for it")
+        else:
+            process.end(ExitReason.KILLED, f"the hypervisor was ended ({reason})")

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One VM that a QEMU process runs, launched or found again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from hypercell.base.errors import Unavailable, VmFailed
+from hypercell.vm import cgroups, usage
+from hypercell.vm.driver import ExitReason, HostUsage, VmExit
+from hypercell.vm.exits import Evidence, classify
+from hypercell.vm.processes import Process
+from hypercell.vm.qmp import LIMIT, Event, Qmp, Streams
+from hypercell.vm.recorder import PipeFollower, Recorder, printable
+from hypercell.vm.records import (
+    AGENT_SOCKET,
+    CONSOLE_FILE,
+    CONSOLE_SOCKET,
+    LOG_FILE,
+    LOG_PIPE,
+    QMP_SOCKET,
+    Record,
+    VmDirectory,
+)
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS = 1.0
+"""Seconds to wait for the ends of console and control socket after the process is gone; they are there already."""
+_GREETING = 20.0
+"""Seconds until a hypervisor must answer on its control socket; it takes some hundredths."""
+
+
+class QemuVm:
+    """Implements `driver.Vm`. Made by `QemuDriver`, which calls `attach` before anybody sees it."""
+
+    def __init__(self, directory: VmDirectory, record: Record, process: Process) -> None:
+        self.record = record
+        self._directory = directory
+        self._process = process
+        self._groups = [Path(path) for path in record.cgroups]
+        self._console = Recorder(directory.path / CONSOLE_FILE)
+        self._log = Recorder(directory.path / LOG_FILE)
+        self._follower = PipeFollower(directory.open_pipe(LOG_PIPE), self._log)
+        self._expected = False
+        self._shutdown: str | None = None
+        self._watched = False
+        self._qmp: Qmp | None = None
+        self._exit: asyncio.Future[VmExit] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watcher = asyncio.create_task(self._watch())
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def pid(self) -> int:
+        return self.record.pid
+
+    @property
+    def accelerator(self) -> str:
+        return self.record.accelerator
+
+    async def attach(self) -> None:
+        """Connect to the console and the control socket. Returns when the hypervisor greets on the latter, or when
+        it is gone; raises `Unavailable` when it does neither for 20 s."""
+        try:
+            self._start(self._record_console(await self._connect(CONSOLE_SOCKET)))
+            self._qmp = Qmp(await self._connect(QMP_SOCKET, LIMIT), self._on_event)
+            await self._qmp.start(_GREETING)
+            self._watched = True
+        except (OSError, Unavailable):
+            # Gone while we were talking to it, or it hangs.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    await self._process.wait()
+            if not self._process.gone:
+                raise Unavailable("the hypervisor runs, but does not answer") from None
+
+    async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._process.gone:
+            raise await self._failure()
+        try:
+            return await self._connect(AGENT_SOCKET)
+        except OSError as error:
+            if self._process.gone:
+                raise await self._failure() from error
+            raise VmFailed(f"the agent's channel cannot be opened: {error.strerror}", "agent-lost") from error
+
+    async def wait(self) -> VmExit:
+        return await asyncio.shield(self._exit)
+
+    def expect_shutdown(self) -> None:
+        self._expected = True
+
+    async def kill(self) -> None:
+        if not self._process.gone:
+            self._expected = True
+            self._process.kill()
+        await self._process.wait()
+
+    async def pause(self) -> None:
+        await self._control("stop")
+
+    async def resume(self) -> None:
+        await self._control("cont")
+
+    async def console(self) -> str:
+        return printable(await asyncio.to_thread(self._console.tail))
+
+    async def hypervisor_log(self) -> str:
+        """The last words of the hypervisor itself."""
+        return printable(await asyncio.to_thread(self._log.tail))
+
+    async def host_usage(self) -> HostUsage:
+        return await asyncio.to_thread(usage.measure, self.pid if not self._process.gone else 0, self._groups)
+
+    async def detach(self) -> None:
+        """Let go of the VM without touching it. Who still waits for its end is cancelled."""
+        self._watcher.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if self._qmp is not None:
+            await self._qmp.close()
+        await asyncio.gather(self._watcher, *self._tasks, return_exceptions=True)
+        self._follower.finish()
+        self._process.close()
+        self._directory.close()
+        if not self._exit.done():
+            self._exit.cancel()
+
+    async def _control(self, command: str) -> None:
+        if self._process.gone:
+            raise await self._failure()
+        if self._qmp is None:
+            raise Unavailable("the hypervisor's control socket is closed")
+        await self._qmp.execute(command)
+
+    async def _failure(self) -> VmFailed:
+        ended = await self.wait()
+        reason = (
+            "hypervisor-failed" if ended.reason in (ExitReason.SHUTDOWN, ExitReason.UNKNOWN) else ended.reason.value
+        )
+        return VmFailed(f"the VM has ended: {ended.detail}", reason)
+
+    async def _connect(self, name: str, limit: int = 64 * 1024) -> Streams:
+        return await asyncio.open_unix_connection(self._directory.inside(name), limit=limit)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _record_console(self, streams: Streams) -> None:
+        reader, writer = streams
+        try:
+            await self._console.record(reader)
+        finally:
+            writer.close()
+
+    def _on_event(self, name: str, data: Event) -> None:
+        if name == "SHUTDOWN":
+            self._shutdown = str(data.get("reason"))[:40]
+        elif name == "BLOCK_IO_ERROR":
+            log.warning(
+                "VM %s: the disk %.40r had an I/O error: %.200r",
+                self.id[:12],
+                data.get("node-name"),
+                data.get("reason"),
+            )
+
+    async def _watch(self) -> None:
+        """Wait for the process's end, gather the last words, and tell how it ended."""
+        await self._process.wait()
+        loose = [*self._tasks]
+        if self._qmp is not None:
+            loose.append(asyncio.create_task(self._qmp.ended()))
+        if loose:
+            await asyncio.wait(loose, timeout=_LAST_WORDS)
+        self._follower.finish()
+        evidence = Evidence(
+            expected=self._expected,
+            returncode=self._process.returncode,
+            shutdown=self._shutdown,
+            watched=self._watched,
+            console=printable(self._console.tail()),
+            log=printable(self._log.tail()),
+            oom_killed=bool(cgroups.usage(self._groups).oom_kills),
+        )
+        self._exit.set_result(classify(evidence))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting a hypervisor: as a user of its own, in a session of its own, with nothing inherited but what is listed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+from hypercell.base.errors import InvalidArgument, VmFailed
+
+_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_KVM = Path("/dev/kvm")
+
+
+def find_program(name: str) -> str:
+    """Absolute path of the program *name*. Raises `VmFailed`."""
+    path = shutil.which(name)
+    if path is None:
+        raise VmFailed(
+            f"the hypervisor {name} is not installed",
+            "hypervisor-failed",
+            "install qemu-system-x86, or name the program by `qemu` in the settings",
+        )
+    return path
+
+
+def open_disk(path: Path, read_only: bool) -> int:
+    """A descriptor of a disk's content. What is read-only is opened so: no guest and no hypervisor can write it.
+
+    Raises `InvalidArgument` for what is no regular file, reached without a symbolic link in the last place.
+    """
+    flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise InvalidArgument(f"cannot open the disk {path}: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InvalidArgument(f"the disk {path} is no regular file")
+    return descriptor
+
+
+def open_boot_file(path: Path) -> int:
+    """A descriptor of a kernel or initramfs, which hypervisors must be allowed to read. Raises `VmFailed`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise VmFailed(f"cannot open {path}: {error.strerror}", "hypervisor-failed", "run make guest") from error
+    if not os.fstat(descriptor).st_mode & stat.S_IROTH:
+        os.close(descriptor)
+        raise VmFailed(f"others may not read {path}, as hypervisors must", "hypervisor-failed", f"chmod a+r {path}")
+    return descriptor
+
+
+def kvm_groups(accelerator: str) -> list[int]:
+    """The supplementary groups of a hypervisor: none, but that of /dev/kvm where it is needed to open it."""
+    if accelerator != "kvm":
+        return []
+    status = _KVM.stat()
+    return [] if status.st_mode & 0o006 == 0o006 else [status.st_gid]
+
+
+def spawn(command: list[str], user: int, groups: list[int], inherited: list[int], output: int) -> int:
+    """Start *command* and return its process number; the caller waits for it. Raises `OSError`."""
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=inherited,
+        env=_ENVIRONMENT,
+        cwd="/",
+        user=user,
+        group=user,
+        extra_groups=groups,
+        umask=0o077,
+        start_new_session=True,
+    )
+    process.returncode = 0  # it is waited for by its descriptor: this object must not do so
+    with contextlib.suppress(OSError):
+        resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))  # a core is the memory of a guest
+    return process.pid
