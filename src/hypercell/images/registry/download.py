@@ -54,14 +54,21 @@ class _Transfer:
         limits = self._session.limits
         self._deadline = time.monotonic() + limits.answer + self._descriptor.size / limits.slowest
         patience = Patience(limits)
+        furthest = 0
         while self._writer.size < self._descriptor.size:
-            before = self._writer.size
             try:
                 await self._attempt()
             except Transient as failure:
-                if self._writer.size > before:
+                # Having got as far again as before is no progress.
+                if self._writer.size > furthest:
+                    furthest = self._writer.size
                     patience.rewarded()
                 await patience.failed(failure)
+                self._check_pace()
+
+    def _check_pace(self) -> None:
+        if time.monotonic() > self._deadline:
+            raise Unavailable(f"the registry {self._session.endpoint.host} is too slow", "try again later")
 
     def _broke_off(self) -> Transient:
         return Transient(
@@ -115,8 +122,7 @@ class _Transfer:
                     )
                 if len(gathered) >= CHUNK:
                     await self._flush(gathered)
-                if time.monotonic() > self._deadline:
-                    raise Unavailable(f"the registry {self._session.endpoint.host} is too slow", "try again later")
+                self._check_pace()
         finally:
             # What came before a cut is kept: the next attempt goes on from there.
             if gathered:

@@ -73,10 +73,20 @@ def unavailable(status: int, body: bytes, who: str) -> Unavailable:
 
 
 def unreachable(host: str, error: Exception) -> Unavailable:
-    reason = _printable(str(error)) or type(error).__name__
+    """No TCP or TLS connection to *host* could be made."""
+    reason = _reason(error)
     if isinstance(error.__cause__, ssl.SSLError) or "SSL" in reason or "certificate" in reason:
         return Unavailable(
             f"TLS with the registry {host} failed: {reason}",
             "add its certificate to the system's trust, or set plain_http for it",
         )
     return Transient(f"the registry {host} cannot be reached: {reason}", "check its name and the network")
+
+
+def broken(host: str, error: Exception) -> Unavailable:
+    """The connection to *host* was lost, or what came over it was not HTTP."""
+    return Transient(f"the connection to the registry {host} broke: {_reason(error)}", "try again")
+
+
+def _reason(error: Exception) -> str:
+    return _printable(str(error)) or type(error).__name__

@@ -199,8 +199,10 @@ class Session:
             yield
         except httpx2.ReadTimeout:
             raise self._stalled(self.limits.stall) from None
-        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise refusals.unreachable(self.endpoint.host, error) from error
+        except (httpx2.TransportError, httpx2.InvalidURL, httpx2.StreamError, UnicodeError) as error:
+            raise refusals.broken(self.endpoint.host, error) from error
 
 
 def _origin(url: str) -> tuple[str, str, int]:
