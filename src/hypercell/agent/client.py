@@ -124,12 +124,11 @@ class Client(asyncio.BufferedProtocol):
         try:
             self._take_over()
             loop = asyncio.get_running_loop()
-            message = greeting.hello
             while True:
                 if not self._unread():
-                    self._transport.write(message)
+                    flush = bytes(frames.FLUSH) if self._unanswered else b""
+                    self._transport.write(flush + greeting.hello)
                     self._unanswered += 1
-                    message = bytes(frames.FLUSH) + greeting.hello
                 left = deadline - loop.time()
                 await asyncio.wait([self._greeted], timeout=min(HELLO_AGAIN, left))
                 if self._greeted.done():

@@ -17,7 +17,6 @@ class Input:
     """Implements `contract.InputStream`. Nothing is kept here: `write` waits until the bytes may go."""
 
     __slots__ = (
-        "_acknowledged",
         "_closed",
         "_failure",
         "_finished",
@@ -34,7 +33,7 @@ class Input:
         self.stream = stream
         self._send = send
         self._writable = writable
-        self._sent = self._limit = self._acknowledged = start
+        self._sent = self._limit = start
         self._closed = self._finished = False
         self._failure: str | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -60,16 +59,10 @@ class Input:
 
     # For the connection.
 
-    @property
-    def settled(self) -> bool:
-        """The guest has the end."""
-        return self._closed and self._acknowledged > self._sent
-
     def window(self, acknowledged: int, limit: int) -> None:
         """A WINDOW frame. Raises `ProtocolError`."""
         if acknowledged > self._sent + self._closed:
             raise ProtocolError(f"stream {self.stream}: {acknowledged} acknowledged of {self._sent} sent")
-        self._acknowledged = max(self._acknowledged, acknowledged)
         self._limit = max(self._limit, limit)
         self._wake()
 

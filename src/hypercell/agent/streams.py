@@ -93,8 +93,6 @@ class Streams:
         found = self._inputs.get(stream)
         if found is not None:
             found.window(acknowledged, limit)
-            if found.settled:
-                self._drop(stream)
             return
         if stream in self.outputs:
             raise ProtocolError(f"stream {stream}: a WINDOW for an output")

@@ -6,11 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from hypercell.agent.fake.members import GuestError
-from hypercell.agent.fake.programs import PROGRAMS, Program
+from hypercell.agent.fake.programs import PROGRAMS, Program, name_of
 from hypercell.agent.fake.streams import InputQueue, OutputRing
 from hypercell.agent.fake.tree import Tree
 
@@ -24,7 +23,7 @@ _DENIED = "denied"
 
 def find_program(args: list[str]) -> None:
     """Raise what `execve` of *args* would."""
-    name = PurePosixPath(args[0]).name if args else ""
+    name = name_of(args)
     if name == _DENIED:
         raise GuestError("exec-denied", f"{args[0]}: permission denied")
     if name not in PROGRAMS:
@@ -93,6 +92,7 @@ class Process:
         self._timer: asyncio.TimerHandle | None = None
         self._due: Callable[[], None] | None = None
         self._held_signals: list[int] = []
+        self._typed_end = False
 
     def attach(self, stdin: InputQueue | None, stdout: OutputRing | None, stderr: OutputRing | None) -> None:
         self.stdin, self.stdout, self.stderr = stdin, stdout, stderr
@@ -110,7 +110,7 @@ class Process:
     def become(self, args: list[str]) -> None:
         """execve, from inside a program."""
         self.args = args
-        self._program = PROGRAMS[PurePosixPath(args[0]).name](self, args)
+        self._program = PROGRAMS[name_of(args)](self, args)
         self._program.start()
 
     # For programs.
@@ -126,7 +126,7 @@ class Process:
 
     @property
     def input_ended(self) -> bool:
-        return self.stdin is None or self.stdin.at_end
+        return self.stdin is None or self._typed_end or self.stdin.at_end
 
     def read(self, limit: int) -> bytes:
         if self.stdin is None or self.container.paused:
@@ -137,7 +137,7 @@ class Process:
                 self.deliver(_SIGINT)
             head, end, _ = data.replace(b"\x03", b"").partition(b"\x04")
             if end:
-                self.stdin.eof = True
+                self._typed_end = True
             return head
         return data
 

@@ -36,24 +36,28 @@ class Program:
             self.process.killed_by(number)
 
 
-class TrueProgram(Program):
-    pass
-
-
-class FalseProgram(Program):
-    def start(self) -> None:
-        self.process.exit(1)
-
-
 class Printer(Program):
     """A program that writes one text and ends."""
 
     def start(self) -> None:
         self.process.write(self.text().encode())
-        self.process.exit(0)
+        self.process.exit(self.code())
+
+    def code(self) -> int:
+        return 0
 
     def text(self) -> str:
         raise NotImplementedError
+
+
+class TrueProgram(Printer):
+    def text(self) -> str:
+        return ""
+
+
+class FalseProgram(TrueProgram):
+    def code(self) -> int:
+        return 1
 
 
 class Echo(Printer):
@@ -83,10 +87,12 @@ class Stty(Printer):
         return f"{self.process.rows} {self.process.columns}\n"
 
 
-class Tty(Program):
-    def start(self) -> None:
-        self.process.write(b"/dev/pts/0\n" if self.process.terminal else b"not a tty\n")
-        self.process.exit(0 if self.process.terminal else 1)
+class Tty(Printer):
+    def text(self) -> str:
+        return "/dev/pts/0\n" if self.process.terminal else "not a tty\n"
+
+    def code(self) -> int:
+        return 0 if self.process.terminal else 1
 
 
 class Cat(Program):
@@ -119,9 +125,9 @@ class Sleep(Program):
     """`sleep N` (seconds, `infinity` too). Time stands still while the container is paused."""
 
     def start(self) -> None:
-        seconds = self.args[1] if len(self.args) > 1 else "0"
-        if seconds != "infinity":
-            self.process.after(float(seconds), lambda: self.process.exit(0))
+        seconds = _seconds(self.args)
+        if seconds is not None:
+            self.process.after(seconds, lambda: self.process.exit(0))
 
 
 class Stubborn(Sleep):
@@ -193,31 +199,50 @@ class Shell(Program):
         while self._words and self.process.status == "running":
             words = self._words.pop(0)
             if words[0] == "exit":
-                self.process.exit(int(words[1]) & 255 if len(words) > 1 else self._status)
-            elif words[0] == "sleep" and words[-1] != "infinity":
-                self.process.after(float(words[1]), self._step)
+                self.process.exit(_status(words[1]) if len(words) > 1 else self._status)
+            elif words[0] == "sleep" and (seconds := _seconds(words)) is not None:
+                self.process.after(seconds, self._step)
                 return
             elif words[0] == "trap":
                 self.signal = lambda number: None  # type: ignore[method-assign]
-            elif words[0] in ("echo", "true", "false", "pwd", "env", "tty", "hostname"):
-                self._builtin(words)
-            elif words[0] in PROGRAMS or words[0] == "exec":
-                self.process.become(words[1:] if words[0] == "exec" else words)
-                return
+            elif words[0] == "exec" and name_of(words[1:]) in PROGRAMS:
+                self.process.become(words[1:])
+            elif name_of(words) in PROGRAMS:
+                program = PROGRAMS[name_of(words)](self.process, words)
+                if not isinstance(program, Printer):
+                    self.process.become(words)
+                    return
+                self._print(program, words)
             else:
                 self.process.write(f"sh: {words[0]}: not found\n".encode(), error=True)
                 self._status = 127
 
-    def _builtin(self, words: list[str]) -> None:
+    def _print(self, program: Printer, words: list[str]) -> None:
+        """Run to its end what needs no waiting, with `> FILE` or `>&2`."""
         error = words[-1] in (">&2", "1>&2")
-        words = words[:-1] if error else words
-        if len(words) > 2 and words[-2] == ">":
-            self.process.container.tree.write(words[-1], (" ".join(words[1:-2]) + "\n").encode())
-            return
-        made = PROGRAMS[words[0]](self.process, words)
-        if isinstance(made, Printer):
-            self.process.write(made.text().encode(), error=error)
-        self._status = int(words[0] == "false")
+        path = words[-1] if len(words) > 2 and words[-2] == ">" else ""
+        program.args = words[:-1] if error else words[:-2] if path else words
+        text = program.text().encode()
+        if path:
+            self.process.container.tree.write(path, text)
+        else:
+            self.process.write(text, error=error)
+        self._status = program.code()
+
+
+def name_of(args: list[str]) -> str:
+    """The program that *args* call, whatever its directory."""
+    return args[0].rpartition("/")[2] if args else ""
+
+
+def _seconds(args: list[str]) -> float | None:
+    """How long `sleep` sleeps; None for ever."""
+    word = args[1] if len(args) > 1 else "0"
+    return float(word) if word.replace(".", "", 1).isdigit() else None
+
+
+def _status(word: str) -> int:
+    return int(word) & 255 if word.isdigit() else 2
 
 
 def _commands(script: str) -> list[list[str]]:

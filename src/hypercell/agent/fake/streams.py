@@ -123,7 +123,7 @@ class InputQueue:
 
     def greeted(self) -> None:
         """Grant credit again: the new host does not know what the old one was told."""
-        self._send(frames.encode_window(self.stream, self.received + self.eof, self._granted))
+        self._send(frames.encode_window(self.stream, self.received, self._granted))
 
     def data(self, offset: int, payload: bytes, eof: bool) -> str | None:
         """A DATA frame; the complaint, if there is a gap."""
