@@ -197,18 +197,15 @@ async def test_a_port_that_is_taken_stops_the_start(home: House) -> None:
 class TestRestartPolicy:
     async def test_always_starts_it_again(self, home: House) -> None:
         ident = await home.run("sh", "-c", "exit 1", restart=RestartPolicy("always"))
-        async with asyncio.timeout(20):
-            while (await home.view(ident)).state.restart_count < 2:
-                await asyncio.sleep(0.02)
+        await home.restarts(ident, 2)
         await home.containers.stop(T, ident)
         assert await home.status(ident) is Status.EXITED
 
     async def test_on_failure_gives_up_after_its_count(self, home: House) -> None:
         ident = await home.run("sh", "-c", "exit 7", restart=RestartPolicy("on-failure", 2))
         await home.until(ident, Status.EXITED)
-        async with asyncio.timeout(20):
-            while (await home.view(ident)).state.restart_count < 2 or home.actions(ident).count("die") < 3:
-                await asyncio.sleep(0.02)
+        await home.restarts(ident, 2)
+        await home.until(ident, Status.EXITED)
         view = await home.view(ident)
         assert view.state.status is Status.EXITED and view.state.exit_code == 7
 

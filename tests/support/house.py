@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hypercell.base.db import Database
 from hypercell.cloud import Cloud, open_cloud
 from hypercell.cloud.contract import ContainerRequest, ContainerView, Event, LogQuery, Output, Status
 from hypercell.images.contract import Images
-from hypercell.node import Bounds, open_node
+from hypercell.node import Bounds, Node, open_node
 from tests.support.image_shelf import ImageShelf
 from tests.support.machine import KERNEL, Machine, MachineDriver
 from tests.support.network import MemoryNetwork
@@ -31,7 +31,7 @@ class House:
     def __init__(self, directory: Path, machine: Machine | None = None, **settings: Any) -> None:
         self.directory = directory
         self.machine = machine or Machine(directory)
-        small = {"rootfs_size": 64 * 1024**2, "log_size": 2 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
+        small = {"rootfs_size": 64 * 1024**2, "log_size": 200 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
         self.config = replace(Config(), root=directory / "root", run=directory / "run", **{**small, **settings})
         self.network = MemoryNetwork(directory / "network.json")
         self.images = ImageShelf(directory)
@@ -42,6 +42,11 @@ class House:
     def containers(self) -> Any:
         assert self.cloud is not None
         return self.cloud.containers
+
+    @property
+    def node(self) -> Node:
+        assert self.cloud is not None
+        return self.cloud.node
 
     async def open(self) -> House:
         self.config.root.mkdir(parents=True, exist_ok=True)
@@ -88,9 +93,25 @@ class House:
         return (await self.view(ident)).state.status
 
     async def until(self, ident: str, status: Status) -> None:
-        async with asyncio.timeout(20):
-            while await self.status(ident) is not status:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: self._is(ident, status))
+
+    async def _is(self, ident: str, status: Status) -> bool:
+        return await self.status(ident) is status
+
+    async def writes(self, ident: str, expected: bytes) -> None:
+        """Wait until its log is exactly that."""
+
+        async def complete() -> bool:
+            return len(await self.output(ident)) >= len(expected)
+
+        await eventually(complete)
+        assert await self.output(ident) == expected
+
+    async def restarts(self, ident: str, count: int) -> None:
+        async def enough() -> bool:
+            return (await self.view(ident)).state.restart_count >= count
+
+        await eventually(enough)
 
     async def output(self, ident: str, **query: Any) -> bytes:
         return b"".join([record.data async for record in self.containers.logs(T, ident, LogQuery(**query))])
@@ -135,3 +156,10 @@ async def read_until(output: AsyncIterator[tuple[Output, bytes]], wanted: bytes)
             if wanted in got:
                 break
     return got
+
+
+async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until *true* is; fail after a time that only a broken test takes."""
+    async with asyncio.timeout(20):
+        while not await true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)

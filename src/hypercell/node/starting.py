@@ -53,7 +53,7 @@ async def launch(container: Container, restart_count: int) -> None:
     container.emit("start")
     tasks = container.services.tasks
     # The row says `starting` until then, which a successor understands just as well: the caller need not wait.
-    tasks.spawn(container.services.records.save(container.record), f"record of {container.id[:12]}")
+    tasks.spawn(container.services.records.save(container.record), f"record of {container.id[:12]}", finish=True)
     tasks.spawn(follow(container, run), f"end of {container.id[:12]}")
 
 

@@ -20,15 +20,19 @@ class Tasks:
         self._verbs: set[asyncio.Task[Any]] = set()
         self.closing = False
 
-    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        """Run *work* in the background until it ends or the node closes. Its error goes to the log."""
+    def spawn(self, work: Coroutine[Any, Any, T], name: str, finish: bool = False) -> asyncio.Task[T]:
+        """Run *work* in the background until it ends or the node closes. Its error goes to the log.
+
+        With *finish* the node, when it closes, gives it the time to end.
+        """
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._background.add(task)
+        (self._verbs if finish else self._background).add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
+        self._verbs.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed: %r", task.get_name(), error, exc_info=error)
 

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A daemon in a process of its own that kills itself, with SIGKILL, when it passes a given crash point.
+
+    python -m tests.support.killable DIRECTORY POINT COUNT VERB [ARGUMENT…]
+
+The VMs of its machine live in the test's process, and go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+from hypercell.base.errors import HypercellError
+from hypercell.cloud.contract import ContainerRequest, RestartPolicy
+from hypercell.node import crash
+from hypercell.node.network import PublishedPort
+from tests.support.house import House, T
+
+
+def die_at(point: str, count: int) -> None:
+    left = count
+
+    def hook(name: str) -> None:
+        nonlocal left
+        if name == point:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    crash.set_hook(hook)
+
+
+async def perform(house: House, verb: str, arguments: list[str]) -> None:
+    containers = house.containers
+    if verb == "run":
+        options, command = arguments[0], tuple(arguments[1:])
+        policy = RestartPolicy("always") if "always" in options else RestartPolicy()
+        request = ContainerRequest(
+            "busybox",
+            name="it",
+            command=command,
+            restart=policy,
+            auto_remove="rm" in options,
+            published=(PublishedPort(80, "tcp", "", 8080),),
+        )
+        await containers.create(T, request)
+        await containers.start(T, "it")
+        await containers.wait(T, "it", "removed" if "rm" in options else "not-running")
+    elif verb == "rm":
+        await containers.remove(T, arguments[0], force=True)
+    elif verb == "stop":
+        await containers.stop(T, arguments[0], 0)
+    elif verb == "start":
+        await containers.start(T, arguments[0])
+    await asyncio.sleep(2)  # what goes on behind the caller's back
+
+
+async def main(directory: Path, point: str, count: int, verb: str, arguments: list[str]) -> None:
+    house = House(directory)
+    if point.startswith("recover:"):
+        die_at(point.removeprefix("recover:"), count)
+        await house.open()
+    else:
+        await house.open()
+        die_at(point, count)
+    with contextlib.suppress(HypercellError):
+        await perform(house, verb, arguments)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5:]))
