@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.http import Handler, Reply, Route
 from hypercell.base.errors import Unsupported
@@ -79,8 +81,11 @@ def _refuse(what: str) -> Handler[Engine]:
     return refuse
 
 
-ROUTES: list[Route[Engine]] = [
-    Route(*route.split(" "), _refuse(what), max_body=_ENOUGH_TO_SAY_NO)  # type: ignore[misc, arg-type]
-    for what, routes in _UNBUILT.items()
-    for route in routes
-]
+def _routes() -> Iterator[Route[Engine]]:
+    for what, routes in _UNBUILT.items():
+        for route in routes:
+            method, _, pattern = route.partition(" ")
+            yield Route(method, pattern, _refuse(what), max_body=_ENOUGH_TO_SAY_NO)
+
+
+ROUTES: list[Route[Engine]] = list(_routes())

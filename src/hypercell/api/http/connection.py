@@ -91,6 +91,7 @@ class Connection(Generic[A]):
         self.deadline: float | None = None
         self.idle = True
         """Between requests: nothing is lost when the connection ends now."""
+        self._streaming = False
         self._first = True
         self._body: IncomingBody | None = None
         self._last: Request[A] | None = None
@@ -103,6 +104,11 @@ class Connection(Generic[A]):
             pass
         finally:
             self._channel.close()
+
+    @property
+    def interruptible(self) -> bool:
+        """True when nobody waits for an answer that will end by itself."""
+        return self.idle or self._streaming
 
     def expire(self) -> None:
         """The deadline is past: end the connection, whatever it is waiting for."""
@@ -132,6 +138,7 @@ class Connection(Generic[A]):
             if not await self._finish_body():
                 self._channel.abort()
             leftover = self._h11.trailing_data[0]
+            self._streaming = True
             await run_hijack(self._channel, reply, exchange.wants_upgrade, leftover, self._fixed_headers())
             return False
         await self._answer(reply)
@@ -238,6 +245,7 @@ class Connection(Generic[A]):
         task = asyncio.current_task()
         assert task is not None
         self._channel.when_gone(task.cancel)
+        self._streaming = True
         try:
             self._send(h11.Response(status_code=reply.status, headers=headers))
             async for chunk in reply.body:
@@ -258,6 +266,7 @@ class Connection(Generic[A]):
             self._channel.abort()
             raise ConnectionAbortedError("a response broke off") from None
         finally:
+            self._streaming = False
             self._channel.when_gone(None)
             close = getattr(reply.body, "aclose", None)
             if close is not None:

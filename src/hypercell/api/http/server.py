@@ -55,13 +55,13 @@ class Server(Generic[A]):
             self._watch = asyncio.create_task(self._watch_deadlines())
 
     async def close(self, grace: float = 2.0) -> None:
-        """Accept no more, let running answers end for *grace* seconds, then cut them off."""
+        """Accept no more; end streams and idle connections, and give what else is being answered *grace* seconds."""
         self.closing = True
         for server in self._servers:
             server.close()
         tasks = set(self._connections.values())
         for connection, task in self._connections.items():
-            if connection.idle:
+            if connection.interruptible:
                 task.cancel()
         if tasks:
             _, pending = await asyncio.wait(tasks, timeout=grace)

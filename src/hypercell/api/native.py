@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Routes that docker has not: `/hypercell/…`."""
+
+from __future__ import annotations
+
+from hypercell.api.docker.engine import Call, Engine
+from hypercell.api.http import Response, Route, json_response
+
+
+async def doctor(call: Call) -> Response:
+    from hypercell.api.doctor import examine
+
+    return json_response({"checks": await examine(call.app.config)})
+
+
+ROUTES: list[Route[Engine]] = [Route("GET", "/hypercell/doctor", doctor)]
