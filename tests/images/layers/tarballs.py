@@ -99,6 +99,17 @@ def pax(**records: bytes) -> bytes:
     return extended(b"".join(record(key.replace("__", ".").encode(), value) for key, value in records.items()))
 
 
+def sparse_records(extents: bytes, size: int | bytes, **more: bytes) -> dict[str, bytes]:
+    """The PAX records of a sparse file, format 0.1; `extents` is "offset,length,…"."""
+    count = (extents.count(b",") + 1) // 2
+    text = size if isinstance(size, bytes) else b"%d" % size
+    return {"GNU.sparse.size": text, "GNU.sparse.numblocks": b"%d" % count, "GNU.sparse.map": extents, **more}
+
+
+def sparse_file(name: bytes, extents: bytes, size: int, data: bytes) -> bytes:
+    return pax(**sparse_records(extents, size)) + file(name, data)
+
+
 def gnu_long(name: bytes, kind: bytes = b"L") -> bytes:
     data = name + b"\x00"
     return header(b"././@LongLink", kind, len(data), magic=b"ustar  \x00") + padded(data)

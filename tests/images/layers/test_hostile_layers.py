@@ -25,6 +25,8 @@ from tests.images.layers.tarballs import (
     padded,
     pax,
     record,
+    sparse_file,
+    sparse_records,
     symlink,
 )
 
@@ -298,19 +300,21 @@ def test_a6_a_file_with_a_trailing_slash_is_refused_where_readers_differ(build: 
 @pytest.mark.parametrize(
     "records",
     [
-        {"GNU__sparse__map": b"0,1", "GNU__sparse__size": b"9"},
-        {"GNU__sparse__map": b"0,512,100,10", "GNU__sparse__size": b"2000"},
-        {"GNU__sparse__map": b"600,256,0,256", "GNU__sparse__size": b"2000"},
-        {"GNU__sparse__map": b"0,512", "GNU__sparse__size": b"100"},
-        {"GNU__sparse__map": b"0,512,7", "GNU__sparse__size": b"1000"},
-        {"GNU__sparse__map": b"0,-512", "GNU__sparse__size": b"1000"},
-        {"GNU__sparse__map": b"0,512"},
-        {"GNU__sparse__map": b"0,512", "GNU__sparse__size": b"1000", "GNU__sparse__numblocks": b"2"},
-        {"GNU__sparse__offset": b"0", "GNU__sparse__size": b"1000"},
-        {"GNU__sparse__major": b"2", "GNU__sparse__minor": b"0", "GNU__sparse__realsize": b"9"},
-        {"GNU__sparse__major": b"1", "GNU__sparse__minor": b"0", "GNU__sparse__realsize": b"9"},
-        {"GNU__sparse__map": b"0,512", "GNU__sparse__size": b"512", "GNU__sparse__name": b"a", "path": b"b"},
-        {"GNU__sparse__map": b"0,512", "GNU__sparse__size": b"512", "GNU__sparse__name": b"../a"},
+        sparse_records(b"0,1", 9),
+        sparse_records(b"0,512,100,10", 2000),
+        sparse_records(b"600,256,0,256", 2000),
+        sparse_records(b"0,512", 100),
+        sparse_records(b"0,512,7", 1000),
+        sparse_records(b"0,-512", 1000),
+        sparse_records(b"0,512", b""),
+        sparse_records(b"0,512", b"-1"),
+        {**sparse_records(b"0,512", 1000), "GNU.sparse.numblocks": b"2"},
+        {"GNU.sparse.map": b"0,512", "GNU.sparse.size": b"1000"},
+        {"GNU.sparse.offset": b"0", "GNU.sparse.size": b"1000"},
+        {"GNU.sparse.major": b"2", "GNU.sparse.minor": b"0", "GNU.sparse.realsize": b"9"},
+        {"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0", "GNU.sparse.realsize": b"9"},
+        {**sparse_records(b"0,512", 512), "GNU.sparse.name": b"a", "path": b"b"},
+        {**sparse_records(b"0,512", 512), "GNU.sparse.name": b"../a"},
     ],
 )
 def test_a6_a_sparse_map_that_does_not_add_up_is_refused(build: Build, records: dict[str, bytes]) -> None:
@@ -319,7 +323,7 @@ def test_a6_a_sparse_map_that_does_not_add_up_is_refused(build: Build, records: 
 
 @pytest.mark.parametrize("lines", [b"1\n0\n", b"x\n", b"1\n0\n513\n", b"999999999\n", b"1" * 512, b"1\n-1\n1\n"])
 def test_a6_a_sparse_map_in_the_data_that_does_not_add_up_is_refused(build: Build, lines: bytes) -> None:
-    records = {"GNU__sparse__major": b"1", "GNU__sparse__minor": b"0", "GNU__sparse__realsize": b"4096"}
+    records = {"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0", "GNU.sparse.realsize": b"4096"}
     refused(build, archive(pax(**records) + file(b"s", padded(lines) + b"x" * 512)), match="sparse")
 
 
@@ -447,15 +451,11 @@ def test_a9_an_extended_header_of_more_than_a_mebibyte_is_refused(build: Build) 
 
 
 def test_a9_a_sparse_file_of_8_eib_is_refused(build: Build) -> None:
-    records = {"GNU__sparse__map": b"0,512", "GNU__sparse__size": b"9223372036854775807"}
-    refused(build, archive(pax(**records) + file(b"s", b"x" * 512)), match="a file of more than")
+    refused(build, archive(sparse_file(b"s", b"0,512", (1 << 63) - 1, b"x" * 512)), match="a file of more than")
 
 
 def test_a9_sparse_files_count_in_the_images_size(build: Build) -> None:
-    def sparse(name: bytes) -> bytes:
-        return pax(GNU__sparse__map=b"1048576,512", GNU__sparse__size=b"1073741824") + file(name, b"x" * 512)
-
-    members = [sparse(b"%d" % i) for i in range(100)]
+    members = [sparse_file(b"%d" % i, b"1048576,512", 1 << 30, b"x" * 512) for i in range(100)]
     refused(build, archive(*members), match="would be larger", limits=Limits(image_bytes=MIB))
     refused(build, archive(*members), match="bytes of names", limits=Limits(metadata_bytes=MIB))
 

@@ -95,7 +95,7 @@ def read_pax(words: list[Record], stored: int, source: ByteSource, member: bytes
     if len(numbers) % 2:
         raise MalformedArchive("a GNU.sparse.map with half an extent", member)
     pairs = list(zip(numbers[::2], numbers[1::2], strict=True))
-    if b"numblocks" in single and decimal(single[b"numblocks"], "GNU.sparse.numblocks", member) != len(pairs):
+    if decimal(single.get(b"numblocks", b""), "GNU.sparse.numblocks", member) != len(pairs):
         raise MalformedArchive("GNU.sparse.numblocks does not count the map", member)
     return SparseMap(_checked(pairs, size, stored, member), size, name)
 
