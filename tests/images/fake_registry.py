@@ -43,15 +43,16 @@ class FakeRegistry:
     documents: dict[str, tuple[bytes, str]] = field(default_factory=dict)
     """Path -> (body, content type)."""
     requests: list[Request] = field(default_factory=list)
+    address: str = "127.0.0.1"
     port: int = 0
     _server: asyncio.Server | None = None
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     async def __aenter__(self) -> FakeRegistry:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, self.address, 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

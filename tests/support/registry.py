@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,23 +24,31 @@ from tests.support.images import Image, Index, sha256
 class Registry:
     """One docker-registry process with its storage under *directory*."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
-        """*settings* are further sections of its configuration, such as `auth` or `proxy`."""
+    def __init__(
+        self, directory: Path, address: str = "127.0.0.1", certificate: tuple[Path, Path] | None = None, **settings: Any
+    ) -> None:
+        """*certificate*: (certificate, key) files, to speak TLS. *settings*: further sections of its configuration,
+        such as `auth` or `proxy`."""
         self.directory = directory
+        self.address = address
+        self.certificate = certificate
         self.settings = settings
-        self.port = _free_port()
+        self.port = _free_port(address)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.address}:{self.port}"
 
     def start(self) -> Registry:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "config.json"  # JSON is YAML
         storage = {"filesystem": {"rootdirectory": str(self.directory / "storage")}, "delete": {"enabled": True}}
         log_settings = {"level": "error", "accesslog": {"disabled": True}}
-        settings = {"version": 0.1, "log": log_settings, "storage": storage, "http": {"addr": self.host}}
+        http_settings: dict[str, Any] = {"addr": self.host}
+        if self.certificate:
+            http_settings["tls"] = {"certificate": str(self.certificate[0]), "key": str(self.certificate[1])}
+        settings = {"version": 0.1, "log": log_settings, "storage": storage, "http": http_settings}
         config.write_text(json.dumps({**settings, **self.settings}))
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -69,10 +78,16 @@ class Registry:
         self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """(status, headers with lower-case names, body)."""
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with contextlib.closing(self._connection()) as connection:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.certificate is None:
+            return http.client.HTTPConnection(self.address, self.port, timeout=20)
+        trusting = ssl._create_unverified_context()
+        return http.client.HTTPSConnection(self.address, self.port, timeout=20, context=trusting)
 
     def push(self, name: str, image: Image | Index, token: str = "") -> str:
         """Upload *image* as *name* (`repository:tag`). Returns its full name, for a pull."""
@@ -95,7 +110,7 @@ class Registry:
     def _push_blob(self, repository: str, blob: bytes, headers: dict[str, str]) -> None:
         status, answer, body = self.request("POST", f"/v2/{repository}/blobs/uploads/", headers=headers)
         assert status == 202, body
-        location = answer["location"].removeprefix(f"http://{self.host}")
+        location = answer["location"].removeprefix("https://").removeprefix("http://").removeprefix(self.host)
         join = "&" if "?" in location else "?"
         status, _, body = self.request("PUT", f"{location}{join}digest={sha256(blob)}", blob, headers)
         assert status == 201, body
@@ -107,15 +122,16 @@ class Registry:
 
 
 @contextlib.contextmanager
-def running_registry(directory: Path, **settings: Any) -> Iterator[Registry]:
-    registry = Registry(directory, **settings)
+def running_registry(directory: Path, **options: Any) -> Iterator[Registry]:
+    """Started, and stopped at the end. *options* as for `Registry`."""
+    registry = Registry(directory, **options)
     try:
         yield registry.start()
     finally:
         registry.stop()
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         return int(probe.getsockname()[1])

@@ -79,8 +79,8 @@ class ImageStore:
 
         name = parse_reference(reference).or_latest()
         wanted = platforms.parse(platform)
-        with self._blobs.lease() as lease:
-            try:
+        try:
+            with self._blobs.lease() as lease:
                 pulled = await pull(
                     self._config, self._limits, tenant, name, wanted, credentials,
                     self._blobs, self._possessions, lease, progress,
@@ -90,9 +90,10 @@ class ImageStore:
                     names.append(lookup.name_of(name))
                 before = await self._db.run(lambda tx: metadata.by_name(tx, tenant, lookup.name_of(name)))
                 image = await self._admit(tenant, pulled.ingredients, names, lease, _extracting(pulled, progress))
-            except NoSpace:
-                await self._sweep()
-                raise
+        except NoSpace:
+            # Other failures keep the layers that came: the next try goes on from there.
+            await self._sweep()
+            raise
         news = "Image is up to date for" if before and before.id == image.id else "Downloaded newer image for"
         for layer in pulled.ingredients.layers:
             if layer.digest in pulled.fetched:
