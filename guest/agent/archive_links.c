@@ -5,57 +5,55 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LENGTH_MAX = 1 << 16 };
+enum { BUCKETS = 1024, LENGTH_MAX = 1 << 16 };
 
 struct archive_link {
+	struct archive_link *next;
 	dev_t device;
 	ino_t inode;
-	char *name; // NULL: free
+	char name[];
 };
 
-static struct archive_link *find(struct archive_link *slots, size_t capacity, dev_t device, ino_t inode)
+static struct archive_link **bucket_of(struct archive_links *links, dev_t device, ino_t inode)
 {
 	uint64_t hash = ((uint64_t)inode ^ (uint64_t)device << 32) * UINT64_C(0x9e3779b97f4a7c15);
-	size_t at = (size_t)(hash >> 32) & (capacity - 1);
 
-	while (slots[at].name != NULL && (slots[at].inode != inode || slots[at].device != device))
-		at = (at + 1) & (capacity - 1);
-	return &slots[at];
-}
-
-static int grow(struct archive_links *links)
-{
-	size_t capacity = links->capacity == 0 ? 256 : links->capacity * 2;
-	struct archive_link *slots = calloc(capacity, sizeof *slots);
-
-	if (slots == NULL)
-		return -1;
-	for (size_t i = 0; i < links->capacity; i++) {
-		if (links->slots[i].name != NULL)
-			*find(slots, capacity, links->slots[i].device, links->slots[i].inode) = links->slots[i];
-	}
-	free(links->slots);
-	links->slots = slots;
-	links->capacity = capacity;
-	return 0;
+	return &links->buckets[hash >> 32 & (BUCKETS - 1)];
 }
 
 const char *archive_links_name(struct archive_links *links, dev_t device, ino_t inode, const char *name)
 {
-	if (links->length * 2 >= links->capacity && (links->length >= LENGTH_MAX || grow(links) != 0))
-		return links->capacity > 0 ? find(links->slots, links->capacity, device, inode)->name : NULL;
-	struct archive_link *slot = find(links->slots, links->capacity, device, inode);
-	if (slot->name != NULL)
-		return slot->name;
-	*slot = (struct archive_link){device, inode, strdup(name)};
-	links->length += slot->name != NULL;
+	if (links->buckets == NULL)
+		links->buckets = calloc(BUCKETS, sizeof(struct archive_link *));
+	if (links->buckets == NULL)
+		return NULL;
+	struct archive_link **bucket = bucket_of(links, device, inode);
+	for (const struct archive_link *link = *bucket; link != NULL; link = link->next) {
+		if (link->inode == inode && link->device == device)
+			return link->name;
+	}
+	size_t size = strlen(name) + 1;
+	struct archive_link *link = links->length < LENGTH_MAX ? malloc(sizeof *link + size) : NULL;
+	if (link == NULL)
+		return NULL;
+	link->next = *bucket;
+	link->device = device;
+	link->inode = inode;
+	memcpy(link->name, name, size);
+	*bucket = link;
+	links->length++;
 	return NULL;
 }
 
 void archive_links_free(struct archive_links *links)
 {
-	for (size_t i = 0; i < links->capacity; i++)
-		free(links->slots[i].name);
-	free(links->slots);
+	for (size_t i = 0; links->buckets != NULL && i < BUCKETS; i++) {
+		while (links->buckets[i] != NULL) {
+			struct archive_link *link = links->buckets[i];
+			links->buckets[i] = link->next;
+			free(link);
+		}
+	}
+	free(links->buckets);
 	*links = (struct archive_links){0};
 }

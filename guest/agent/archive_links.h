@@ -8,8 +8,8 @@
 
 // A zeroed struct is empty. Bounded: what is beyond is simply not remembered, and gets stored twice.
 struct archive_links {
-	struct archive_link *slots; // open addressing
-	size_t length, capacity;
+	struct archive_link **buckets;
+	size_t length;
 };
 
 // The name under which this inode was stored; NULL, and remembers `name`, if it is new.

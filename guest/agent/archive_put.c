@@ -87,10 +87,9 @@ static void set_xattrs(const struct unpack *u, int fd)
 	}
 }
 
-static void get_times(const struct unpack *u, struct timespec times[2])
+static struct timespec time_of(const struct tar_member *m)
 {
-	times[0] = times[1] =
-		(struct timespec){.tv_sec = (time_t)u->member.mtime, .tv_nsec = (long)u->member.mtime_nsec};
+	return (struct timespec){.tv_sec = (time_t)m->mtime, .tv_nsec = (long)m->mtime_nsec};
 }
 
 // Owner first, as a change of it takes set-user-ID and file capabilities away.
@@ -119,7 +118,7 @@ static int write_all(struct unpack *u, int fd, const unsigned char *data, size_t
 // `keep`: a file that is there and stays, as it is mounted in its place (/etc/hosts); it gets the content.
 static int put_file(struct unpack *u, int parent, const char *base, bool keep)
 {
-	struct timespec times[2];
+	const struct timespec times[2] = {time_of(&u->member), time_of(&u->member)};
 	const unsigned char *data;
 	int64_t n;
 	int flags = keep ? O_TRUNC | O_NONBLOCK | O_NOCTTY : O_CREAT | O_EXCL;
@@ -131,7 +130,6 @@ static int put_file(struct unpack *u, int parent, const char *base, bool keep)
 		result = n < 0 ? -1 : write_all(u, fd, data, (size_t)n);
 	if (result == 0)
 		result = set_attributes(u, fd);
-	get_times(u, times);
 	if (result == 0 && futimens(fd, times) != 0)
 		result = failed(u, "setting the time of");
 	close(fd);
@@ -148,7 +146,7 @@ static int put_directory(struct unpack *u, int parent, const char *base)
 	int result = set_attributes(u, fd);
 	close(fd);
 	if (result == 0)
-		archive_times_add(&u->times, u->path, u->member.mtime, u->member.mtime_nsec);
+		archive_times_add(&u->times, u->path, time_of(&u->member));
 	return result;
 }
 
@@ -178,7 +176,7 @@ static int put_hard_link(struct unpack *u, int parent, const char *base)
 static int put_special(struct unpack *u, int parent, const char *base)
 {
 	const struct tar_member *m = &u->member;
-	struct timespec times[2];
+	const struct timespec times[2] = {time_of(m), time_of(m)};
 	mode_t kind = m->type == TAR_CHARACTER ? S_IFCHR : m->type == TAR_BLOCK_DEVICE ? S_IFBLK : S_IFIFO;
 	int made = m->type == TAR_SYMLINK
 			   ? symlinkat(m->link, parent, base)
@@ -188,7 +186,6 @@ static int put_special(struct unpack *u, int parent, const char *base)
 		return failed(u, "creating");
 	if (fchownat(parent, base, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) != 0)
 		return failed(u, "setting the owner of");
-	get_times(u, times);
 	return utimensat(parent, base, times, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : failed(u, "setting the time of");
 }
 

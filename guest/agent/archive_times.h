@@ -4,17 +4,17 @@
 #define HYPERCELL_ARCHIVE_TIMES_H
 
 #include <stddef.h>
-#include <stdint.h>
+#include <time.h>
 
 struct archive_time;
 
 // A zeroed struct is empty. Bounded: directories beyond keep the time of their unpacking.
 struct archive_times {
-	struct archive_time *entries;
-	size_t length, capacity, bytes;
+	struct archive_time *last;
+	size_t bytes;
 };
 
-void archive_times_add(struct archive_times *times, const char *path, int64_t seconds, uint32_t nanoseconds);
+void archive_times_add(struct archive_times *times, const char *path, struct timespec mtime);
 
 // Sets them, each path resolved inside `root`. What is gone or cannot be changed is left as it is.
 void archive_times_apply(const struct archive_times *times, int root);
