@@ -125,11 +125,7 @@ class CgroupTree:
         for hierarchy in self._used():
             group = hierarchy.home / self.parent / vm_id
             try:
-                group.parent.mkdir(exist_ok=True)
-                if hierarchy.unified:
-                    _delegate(hierarchy.home, hierarchy.controllers)
-                    _delegate(group.parent, hierarchy.controllers)
-                group.mkdir()
+                _make(group, hierarchy)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.ENOMEM):
                     raise
@@ -145,11 +141,20 @@ class CgroupTree:
         new = [hierarchy for hierarchy in self.hierarchies if hierarchy.unified]
         return old + [hierarchy for hierarchy in new if not old or hierarchy.controllers & set(V2_CONTROLLERS)]
 
-    def close(self) -> None:
-        """Remove the parent groups when they are empty."""
-        for hierarchy in self._used():
-            with contextlib.suppress(OSError):
-                (hierarchy.home / self.parent).rmdir()
+
+def _make(group: Path, hierarchy: Hierarchy) -> None:
+    for last in (False, True):
+        group.parent.mkdir(exist_ok=True)
+        if hierarchy.unified:
+            _delegate(hierarchy.home, hierarchy.controllers)
+            _delegate(group.parent, hierarchy.controllers)
+        try:
+            group.mkdir()
+        except FileNotFoundError:
+            if last:  # once, another VM's end may have taken the parent away
+                raise
+        else:
+            return
 
 
 def _delegate(directory: Path, available: frozenset[str]) -> None:
@@ -196,7 +201,7 @@ def usage(groups: list[Path]) -> Usage:
 
 
 def remove(groups: list[Path]) -> None:
-    """Kill what is in *groups* and remove them. Groups that are gone already are no error."""
+    """Kill what is in *groups* and remove them, and their parents with the last. What is gone is no error."""
     for group in groups:
         for attempt in range(50):
             for pid in _value(group / "cgroup.procs").split():
@@ -210,3 +215,5 @@ def remove(groups: list[Path]) -> None:
                 time.sleep(0.002 * attempt)  # the kernel is still taking the process apart
             else:
                 break
+        with contextlib.suppress(OSError):
+            group.parent.rmdir()

@@ -162,7 +162,6 @@ class QemuDriver:
         vms, self._vms = self._vms, {}
         for vm in vms.values():
             await vm.detach()
-        self._cgroups.close()
 
     def _hold_uid(self, vm_id: str) -> None:
         directory = VmDirectory.open(self._config.vms, vm_id)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of virtual machines share: settings of their own, specifications, and what a VM leaves behind."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hypercell.agent import Client, connect
+from hypercell.base.config import Config
+from hypercell.base.errors import NotFound
+from hypercell.vm import find_kernel, probe
+from hypercell.vm.cgroups import CgroupTree
+from hypercell.vm.driver import Disk, GuestKernel, Slot, Vm, VmSpec
+
+GREETING = 60.0
+"""Seconds that a guest may take to greet on a machine that does other things as well."""
+
+
+def settings(directory: Path, **other: Any) -> Config:
+    """Settings whose every path lies in *directory*."""
+    other.setdefault("guest_dir", Path(os.environ.get("HYPERCELL_GUEST", Config().guest_dir)))
+    return Config(root=directory / "root", run=directory / "run", **other)
+
+
+def guest_kernel(config: Config) -> GuestKernel:
+    """A kernel to boot; the test is skipped where none was built."""
+    try:
+        return find_kernel(config, probe(config))
+    except NotFound as error:
+        pytest.skip(str(error))
+
+
+def vm_id() -> str:
+    return secrets.token_hex(32)
+
+
+def image(path: Path, mib: int = 1) -> Path:
+    """A sparse file of zeroes."""
+    with path.open("wb") as file:
+        file.truncate(mib * 1024**2)
+    return path
+
+
+def specification(directory: Path, kernel: GuestKernel, **other: Any) -> VmSpec:
+    """A small VM with a writable disk of its own."""
+    name = vm_id()
+    disks = {Slot.WRITABLE: Disk(image(directory / f"{name}.rw"), read_only=False)}
+    members: dict[str, Any] = {"id": name, "vcpus": 1, "memory_mib": 64 + kernel.overhead_mib, "kernel": kernel}
+    return VmSpec(**{**members, "disks": disks, **other})
+
+
+async def greet(vm: Vm) -> Client:
+    return await connect(vm.connect_agent, lambda event: None, GREETING)
+
+
+@dataclass(frozen=True)
+class Traces:
+    """All that exists of the VMs under one run directory, and the descriptors of this process."""
+
+    directories: tuple[str, ...]
+    groups: tuple[str, ...]
+    processes: tuple[int, ...]
+    descriptors: int
+
+
+def traces(config: Config) -> Traces:
+    tree = CgroupTree.of_host(config.run)
+    parents = [path.parent for path in tree.directories("x")]
+    return Traces(
+        directories=tuple(sorted(path.name for path in config.vms.glob("*"))),
+        groups=tuple(str(path) for path in parents if path.exists()),
+        processes=tuple(hypervisors(config)),
+        descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
+    )
+
+
+def hypervisors(config: Config) -> list[int]:
+    """Processes that hold an open file below the run directory's VMs, or a socket bound there."""
+    found = []
+    wanted = str(config.vms)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and entry.name != str(os.getpid()):
+            try:
+                links = [str(file.readlink()) for file in (entry / "fd").iterdir()]
+            except OSError:
+                continue
+            if any(link.startswith(wanted) for link in links):
+                found.append(int(entry.name))
+    return sorted(found)

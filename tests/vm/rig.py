@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A driver under test, with what its interface does not offer: harm from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from hypercell.base.config import Config
+from hypercell.vm import fake, open_driver
+from hypercell.vm.driver import Driver, GuestKernel, Vm, VmSpec
+from tests.support.vm import specification
+
+
+@dataclass
+class Rig:
+    config: Config
+    kernel: GuestKernel
+    driver: Driver
+    murder: Callable[[Vm], None]
+    """Kill the hypervisor, as anybody with the right might."""
+
+    def specification(self, **other: object) -> VmSpec:
+        return specification(self.config.root, self.kernel, **other)
+
+    def panicking(self) -> VmSpec:
+        """A VM whose kernel panics while it boots: there is nothing to run."""
+        words = self.kernel.command_line.replace("rdinit=/init", "rdinit=/nothing")
+        return self.specification(kernel=replace(self.kernel, command_line=words))
+
+    async def restart(self) -> None:
+        """The daemon ends and another begins."""
+        await self.driver.close()
+        self.driver = open_driver(self.config)
+
+    async def clean_up(self) -> None:
+        for vm_id in await self.driver.known():
+            await self.driver.discard(vm_id)
+        assert await self.driver.known() == []
+        await self.driver.close()
+
+
+def qemu_rig(config: Config, kernel: GuestKernel) -> Rig:
+    config.root.mkdir(parents=True)
+    return Rig(config, kernel, open_driver(config), lambda vm: os.kill(vm.pid, signal.SIGKILL))
+
+
+def fake_rig(config: Config, kernel: GuestKernel) -> Rig:
+    config.root.mkdir(parents=True)
+    machine = fake.machine(config.run)
+    return Rig(config, kernel, open_driver(config), lambda vm: machine.kill(vm.id))

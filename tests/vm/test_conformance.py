@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every driver promises (`vm/driver.py`), held against the real one and the fake."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from hypercell.base.errors import InvalidArgument, VmFailed
+from hypercell.vm.driver import Disk, ExitReason, Nic, Slot
+from tests.support.vm import greet, image
+from tests.vm.rig import Rig
+
+
+def closed(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return True
+    return False
+
+
+async def test_a_launched_vm_greets(rig: Rig) -> None:
+    spec = rig.specification()
+    vm = await rig.driver.launch(spec)
+    agent = await greet(vm)
+    assert agent.welcome.fresh
+    assert await agent.request("ping") == {}
+    assert vm.id == spec.id
+    assert vm.accelerator == rig.driver.capabilities.accelerator
+    assert await rig.driver.known() == [spec.id]
+    await agent.close()
+
+
+async def test_who_hangs_up_may_call_again(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    first = await greet(vm)
+    await first.close()
+    second = await greet(vm)
+    assert second.welcome.boot_id == first.welcome.boot_id
+    await second.close()
+
+
+async def test_every_waiter_learns_the_end(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    waiters = [asyncio.create_task(vm.wait()) for _ in range(3)]
+    await vm.kill()
+    ends = await asyncio.gather(*waiters, vm.wait())
+    assert [end.reason for end in ends] == [ExitReason.SHUTDOWN] * 4
+    await vm.kill()
+
+
+async def test_a_waiter_that_gives_up_does_not_disturb_the_others(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    impatient, patient = asyncio.create_task(vm.wait()), asyncio.create_task(vm.wait())
+    await asyncio.sleep(0)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    await vm.kill()
+    assert (await patient).reason is ExitReason.SHUTDOWN
+
+
+async def test_a_shutdown_that_was_announced_is_a_shutdown(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    vm.expect_shutdown()
+    await agent.request("shutdown", {"timeout_ms": 1000})
+    assert (await vm.wait()).reason is ExitReason.SHUTDOWN
+    await agent.close()
+
+
+async def test_a_guest_that_resets_unasked_is_told_apart(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    await agent.request("shutdown", {"timeout_ms": 1000})
+    assert (await vm.wait()).reason is ExitReason.GUEST_RESET
+    await agent.close()
+
+
+async def test_a_killed_hypervisor_is_told_apart(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    rig.murder(vm)
+    end = await vm.wait()
+    assert end.reason is ExitReason.KILLED
+    assert "SIGKILL" in end.detail
+
+
+async def test_a_vm_that_ended_says_so_to_who_comes_late(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    rig.murder(vm)
+    await vm.wait()
+    with pytest.raises(VmFailed) as caught:
+        await vm.connect_agent()
+    assert caught.value.reason == "hypervisor-killed"
+    with pytest.raises(VmFailed):
+        await vm.pause()
+
+
+async def test_a_paused_guest_stands_still_and_goes_on(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    await vm.pause()
+    with pytest.raises(VmFailed) as caught:
+        await agent.request("ping", timeout=0.3)
+    assert caught.value.reason == "agent-lost"
+    await vm.resume()
+    assert await agent.request("ping") == {}
+    await agent.close()
+
+
+async def test_a_vm_outlives_its_driver_and_is_adopted(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    await rig.restart()
+    await agent.close()
+
+    assert await rig.driver.known() == [vm.id]
+    adopted = await rig.driver.adopt(vm.id)
+    assert adopted is not None
+    assert (adopted.id, adopted.pid, adopted.accelerator) == (vm.id, vm.pid, vm.accelerator)
+    again = await greet(adopted)
+    assert again.welcome.boot_id == agent.welcome.boot_id
+    await again.close()
+    rig.murder(adopted)
+    assert (await adopted.wait()).reason is ExitReason.KILLED
+
+
+async def test_an_adopted_vm_is_adopted_once(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    assert await rig.driver.adopt(vm.id) is vm
+
+
+async def test_a_vm_that_ended_unwatched_is_not_adopted_and_leaves_nothing(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    await rig.driver.close()
+    rig.murder(vm)
+    await rig.restart()
+    assert await rig.driver.adopt(vm.id) is None
+    assert await rig.driver.known() == []
+
+
+async def test_nobody_adopts_what_never_was(rig: Rig) -> None:
+    assert await rig.driver.adopt("0" * 64) is None
+    assert await rig.driver.known() == []
+
+
+async def test_discarding_ends_a_vm_and_may_be_repeated(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    waiter = asyncio.create_task(vm.wait())
+    await asyncio.sleep(0)
+    await rig.driver.discard(vm.id)
+    assert (await waiter).reason is ExitReason.SHUTDOWN
+    assert await rig.driver.known() == []
+    await rig.driver.discard(vm.id)
+    await rig.driver.discard("f" * 64)
+
+
+async def test_two_vms_do_not_share_an_id(rig: Rig) -> None:
+    spec = rig.specification()
+    vm = await rig.driver.launch(spec)
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(spec)
+    agent = await greet(vm)
+    await agent.close()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a\0b", "-x", "a,b", "x" * 200])
+async def test_an_id_that_is_no_name_is_refused(rig: Rig, name: str) -> None:
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(rig.specification(id=name))
+    with pytest.raises(InvalidArgument):
+        await rig.driver.discard(name)
+    assert await rig.driver.known() == []
+
+
+async def test_a_disk_that_is_no_file_is_refused(rig: Rig, tmp_path: Path) -> None:
+    real = image(tmp_path / "real")
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (link, pipe, tmp_path, tmp_path / "missing", Path("/dev/zero")):
+        with pytest.raises(InvalidArgument):
+            await rig.driver.launch(rig.specification(disks={Slot.ROOT: Disk(path, read_only=True)}))
+    assert await rig.driver.known() == []
+
+
+async def test_more_processors_than_there_can_be_are_refused(rig: Rig) -> None:
+    for vcpus in (0, -1, rig.driver.capabilities.max_vcpus + 1):
+        with pytest.raises(InvalidArgument):
+            await rig.driver.launch(rig.specification(vcpus=vcpus))
+
+
+async def test_a_tap_is_consumed_by_a_launch_that_fails(rig: Rig, tmp_path: Path) -> None:
+    descriptor = os.open("/dev/null", os.O_RDWR)
+    nic = Nic(descriptor, "02:00:00:00:00:01")
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(
+            rig.specification(nic=nic, disks={Slot.ROOT: Disk(tmp_path / "missing", read_only=True)})
+        )
+    assert closed(descriptor)
+
+
+async def test_the_host_counts_what_a_vm_costs(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    before = await vm.host_usage()
+    await agent.request("ping")
+    after = await vm.host_usage()
+    assert 0 < before.cpu_ns <= after.cpu_ns
+    assert after.rss_bytes >= after.pss_bytes > 1024**2
+    await agent.close()
+    await vm.kill()
+    ended = await vm.host_usage()
+    assert (ended.rss_bytes, ended.pss_bytes) == (0, 0)
+
+
+async def test_what_a_driver_cannot_do_is_recorded(rig: Rig) -> None:
+    capabilities = rig.driver.capabilities
+    assert capabilities.pause
+    assert capabilities.adopt
+    assert capabilities.real == (rig.driver.name == "qemu")
+    assert capabilities.accelerator in ("kvm", "tcg", "none")
