@@ -317,9 +317,10 @@ async def test_configure_makes_it_no_longer_fresh() -> None:
     vm = await Vm().connect()
     assert vm.agent.welcome.fresh
     reply = await vm.agent.request("configure", {"hostname": "h", "interfaces": [{"name": "eth0"}]})
-    assert reply == {"boot_id": vm.agent.welcome.boot_id}
+    assert reply["boot_id"] != vm.agent.welcome.boot_id
     await vm.connect()
     assert not vm.agent.welcome.fresh
+    assert await vm.agent.request("configure", {"hostname": "i"}) == reply == {"boot_id": vm.agent.welcome.boot_id}
     assert (await vm.agent.request("state"))["configured"]
     await vm.agent.close()
 

@@ -170,6 +170,30 @@ def test_a_stream_delivers_each_byte_once_under_any_order_of_events(
     assert wire.ring.done
 
 
+async def test_an_exit_that_nobody_saw_is_told_in_every_connection_until_it_is_reaped() -> None:
+    guest = FakeGuest()
+    agent = await greeted(guest)
+    await started(guest, agent, ["sleep", "0.01"])
+    guest.drop()
+    async with asyncio.timeout(10):
+        while guest.containers["c"].status != "stopped":
+            await asyncio.sleep(0.01)
+    for _ in range(2):
+        events: list[Any] = []
+        agent = await greeted(guest, events)
+        await agent.request("ping")
+        assert [event["event"] for event in events] == ["process.exited"]
+        await agent.close()
+    agent = await greeted(guest)
+    await agent.request("container.delete", {"container": "c"})
+    await agent.close()
+    events = []
+    agent = await greeted(guest, events)
+    await agent.request("ping")
+    assert events == []
+    await agent.close()
+
+
 async def test_an_exit_that_nobody_saw_is_found_in_the_state() -> None:
     guest = FakeGuest()
     agent = await greeted(guest)

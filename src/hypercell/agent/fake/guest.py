@@ -16,6 +16,11 @@ from hypercell.agent.fake.pipe import as_streams, memory_pipe
 from hypercell.agent.fake.process import Container, Process
 from hypercell.agent.fake.streams import InputQueue, OutputRing
 
+
+def new_boot_id() -> str:
+    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+
+
 _FEATURES = ["exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync"]
 
 
@@ -34,7 +39,7 @@ class FakeGuest:
         kernel: str = "6.1.0-fake",
     ) -> None:
         self.faults = faults or Faults()
-        self.boot_id = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+        self.boot_id = new_boot_id()
         self.hostname = "localhost"
         self.configuration: dict[str, Any] = {}
         self.fresh = True
@@ -121,6 +126,9 @@ class FakeGuest:
             ring.greeted()
         for queue in self.inputs.values():
             queue.greeted()
+        for container in self.containers.values():
+            for process in container.processes.values():
+                process.tell_exit()
 
     def link_lost(self, link: Link) -> None:
         if self._link is link:
@@ -154,6 +162,13 @@ class FakeGuest:
         if operation is None:
             raise GuestError("unsupported", f"unknown op {request.op}")
         return operation(self, request)
+
+    def configure(self, members: dict[str, Any]) -> None:
+        """The first time it stops being a copy of a template: it gets a boot id of its own."""
+        self.configuration.update(members)
+        self.hostname = members.get("hostname", self.hostname)
+        if self.fresh:
+            self.fresh, self.boot_id = False, new_boot_id()
 
     def new_output(self, ident: int) -> OutputRing:
         self._check_stream(ident)

@@ -47,9 +47,7 @@ def _ping(guest: FakeGuest, request: Request) -> Answer:
 
 
 def _configure(guest: FakeGuest, request: Request) -> Answer:
-    guest.configuration.update(request.members)
-    guest.hostname = request.members.get("hostname", guest.hostname)
-    guest.fresh = False
+    guest.configure(request.members)
     return {"boot_id": guest.boot_id}
 
 

@@ -201,6 +201,12 @@ class Process:
         self._on_space()
         self._on_input()
 
+    def tell_exit(self) -> None:
+        """Told once a connection until the process is reaped."""
+        if self.status == "exited":
+            guest, container = self.container.guest, self.container.name
+            guest.event("process.exited", container=container, process=self.name, **self.ending())
+
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = {"process": self.name, "pid": self.pid, "status": self.status, **self.ending()}
         for name, stream in (("stdin", self.stdin), ("stdout", self.stdout), ("stderr", self.stderr)):
@@ -247,8 +253,7 @@ class Process:
         for ring in (self.stdout, self.stderr):
             if ring is not None:
                 ring.close()
-        guest = self.container.guest
-        guest.event("process.exited", container=self.container.name, process=self.name, **self.ending())
+        self.tell_exit()
         if self.name == "init":
             for other in self.container.running():
                 other.killed_by(_SIGKILL)
