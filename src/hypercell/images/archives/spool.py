@@ -71,11 +71,14 @@ def fill(stream: BinaryIO, store: BlobStore, lease: Lease) -> Spool:
     expansion = Expansion(LIMITS.layer_bytes, LIMITS.ratio, LIMITS.ratio_floor, LIMITS.frames)
     spool = Spool(store)
     try:
-        reader = TarReader(ByteSource(decompress(stream, expansion)))
+        source = ByteSource(decompress(stream, expansion))
+        reader = TarReader(source)
         for count, member in enumerate(reader):
             if count >= MAX_MEMBERS:
                 raise InvalidArgument(f"the archive has more than {MAX_MEMBERS} members")
             _member(reader, member, spool, lease)
+        # What follows the archive is padding, but must be there: a checksum may be at its very end.
+        source.drain()
     except LayerError as error:
         raise InvalidArgument(f"not a usable image archive: {error.rule}", error.hint) from error
     return spool
