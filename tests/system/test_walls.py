@@ -44,9 +44,10 @@ def wait_until_ended(daemon: Daemon, name: str, seconds: float = 60) -> dict[str
 
 
 def events(daemon: Daemon, name: str) -> list[dict[str, object]]:
-    lines = daemon.docker(
-        "events", "--since", "10m", "--until", "0s", "--filter", f"container={name}", "--format", "{{json .}}"
-    ).stdout
+    # The CLI cuts times to whole seconds: without the next one, the last second's events are missing.
+    until = str(int(time.time()) + 1)
+    wanted = ("--since", "10m", "--until", until, "--filter", f"container={name}", "--format", "{{json .}}")
+    lines = daemon.docker("events", *wanted).stdout
     return [json.loads(line) for line in lines.splitlines()]
 
 
