@@ -7,9 +7,11 @@ The checks look at the machine, not at a running daemon, so they also work where
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import shutil
+import socket
 import stat
 import subprocess
 from collections.abc import Callable
@@ -152,7 +154,8 @@ def forwarding(config: Config) -> Finding:
 
 
 def bridge(config: Config) -> Finding:
-    if Path("/sys/class/net", config.bridge, "bridge").exists():
+    with contextlib.suppress(OSError):
+        socket.if_nametoindex(config.bridge)
         return ok(f"{config.bridge}, {config.subnet}")
     return warn(f"{config.bridge} does not exist", "hypercelld makes it when it starts")
 

@@ -140,7 +140,7 @@ def _check(filters: Filters) -> None:
         if value not in _HEALTH:
             raise InvalidArgument(f"invalid filter 'health={value}'")
     for value in filters.get("exited"):
-        if not value.removeprefix("-").isdecimal():
+        if not value.isascii() or not value.removeprefix("-").isdecimal():
             raise InvalidArgument(f"invalid filter 'exited={value}'")
     filters.flag("is-task", False)
 
@@ -206,7 +206,7 @@ def _port_set(filters: Filters, key: str) -> set[str]:
         numbers, _, protocol = value.partition("/")
         low, _, high = numbers.partition("-")
         high = high or low
-        if not (low.isdecimal() and high.isdecimal()) or not int(low) <= int(high) < 65536:
+        if not (numbers.isascii() and low.isdecimal() and high.isdecimal()) or not int(low) <= int(high) < 65536:
             raise InvalidArgument(f"error while looking up for {key} {value[:100]}: invalid port")
         ports |= {f"{port}/{protocol or 'tcp'}" for port in range(int(low), int(high) + 1)}
     return ports

@@ -157,7 +157,7 @@ class _Parser:
             return 1, 1
         close = self._text.find("}", self._at)
         low, comma, high = self._text[self._at + 1 : close].partition(",") if close > 0 else ("", "", "")
-        if not low.isdecimal() or (high and not high.isdecimal()):
+        if not (low + high).isascii() or not low.isdecimal() or (high and not high.isdecimal()):
             raise ValueError("malformed repetition")
         self._at = close + 1
         least, most = int(low), int(high) if high else (None if comma else int(low))

@@ -60,14 +60,18 @@ def parse_credentials(header: str) -> Credentials | None:
     if not header:
         return None
     try:
-        text = base64.urlsafe_b64decode(header[:_MAX_AUTH].replace("+", "-").replace("/", "_") + "==")
+        packed = header[:_MAX_AUTH].rstrip("=").replace("-", "+").replace("_", "/")
+        text = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise InvalidArgument("X-Registry-Auth: not base64") from None
-    fields = Fields(load_json(text, "X-Registry-Auth") or {}, "X-Registry-Auth")
+    document = load_json(text, "X-Registry-Auth")
+    if document is None:
+        return None
+    fields = Fields(document, "X-Registry-Auth")
     username, password = fields.text("username"), fields.text("password")
     if auth := fields.text("auth"):
         try:
-            decoded = base64.b64decode(auth).decode()
+            decoded = base64.b64decode(auth, validate=True).decode()
         except ValueError:
             raise InvalidArgument("X-Registry-Auth: auth is not base64") from None
         username, _, password = (username or decoded.partition(":")[0]), "", (password or decoded.partition(":")[2])

@@ -62,7 +62,7 @@ async def version(call: Call) -> Response:
                 "PythonVersion": platform.python_version(),
             },
         },
-        {"Name": "Hypervisor", "Version": hypervisor.get("Version", ""), "Details": dict(hypervisor)},
+        {"Name": "Guest kernel", "Version": hypervisor.get("Guest Kernel", ""), "Details": dict(hypervisor)},
     ]
     return json_response({"Platform": {"Name": "hypercell"}, "Components": components, **common})
 

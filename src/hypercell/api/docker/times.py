@@ -23,12 +23,13 @@ _UNITS = {
     "m": 60 * SECOND,
     "h": 3600 * SECOND,
 }
-_TERM = re.compile(r"(\d{0,18})(?:\.(\d{0,18}))?(ns|us|µs|μs|ms|s|m|h)")
-_UNIX = re.compile(r"(-?\d{1,12})(?:\.(\d{1,18}))?")
+_TERM = re.compile(r"(\d{0,18})(?:\.(\d{0,18}))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
+_UNIX = re.compile(r"(-?\d{1,12})(?:\.(\d{1,18}))?", re.ASCII)
 _STAMP = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
     r"(?:T(\d{2})(?::(\d{2})(?::(\d{2})(?:\.(\d{1,9}))?)?)?)?"
-    r"(Z|z|[+-]\d{2}:\d{2})?"
+    r"(Z|z|[+-]\d{2}:\d{2})?",
+    re.ASCII,
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import logging
 import re
 import time
@@ -231,7 +232,7 @@ class Connection(Generic[A]):
         bodiless = reply.status in (204, 304)
         if not bodiless and not any(name == "Content-Length" for name, _ in reply.headers):
             headers.append(("Content-Length", str(len(reply.body))))
-        head = self._h11.send(h11.Response(status_code=reply.status, headers=headers)) or b""
+        head = self._h11.send(_head(reply.status, headers)) or b""
         data = b""
         if reply.body and not bodiless and self._h11.their_state is not h11.SWITCHED_PROTOCOL and not self._is_head():
             data = self._h11.send(h11.Data(data=reply.body)) or b""
@@ -247,7 +248,7 @@ class Connection(Generic[A]):
         self._channel.when_gone(task.cancel)
         self._streaming = True
         try:
-            self._send(h11.Response(status_code=reply.status, headers=headers))
+            self._send(_head(reply.status, headers))
             async for chunk in reply.body:
                 if chunk:
                     self._send(h11.Data(data=chunk))
@@ -336,6 +337,10 @@ class Connection(Generic[A]):
 
     def _fixed_headers(self) -> Headers:
         return (*self._server.headers, ("Date", _http_date(int(time.time()))))
+
+
+def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:
+    return h11.Response(status_code=status, headers=headers, reason=http.client.responses.get(status, ""))
 
 
 _date: tuple[int, str] = (0, "")

@@ -1,0 +1,397 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Create requests: every spelling becomes one form, and nothing that was asked for is dropped in silence (C4b, C6)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from hypercell.api.docker.create import Parsed, parse_create
+from hypercell.api.docker.network_ids import NETWORK_IDS
+from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unsupported
+from hypercell.cloud.contract import RestartPolicy, Ulimit
+from hypercell.node.network import PublishedPort
+
+
+def parse(name: str = "", host: dict[str, Any] | None = None, **config: Any) -> Parsed:
+    return parse_create(json.dumps({"Image": "busybox", **config, "HostConfig": host or {}}).encode(), name)
+
+
+# The body that docker CLI 28 sends for `docker run busybox`, as recorded.
+PLAIN = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": True,
+    "AttachStderr": True,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": None,
+    "Cmd": None,
+    "Image": "busybox",
+    "Volumes": {},
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": {},
+    "HostConfig": {
+        "Binds": None,
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": "", "Config": {}},
+        "NetworkMode": "default",
+        "PortBindings": {},
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": False,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "ConsoleSize": [48, 180],
+        "CapAdd": None,
+        "CapDrop": None,
+        "CgroupnsMode": "",
+        "Dns": [],
+        "DnsOptions": [],
+        "DnsSearch": [],
+        "ExtraHosts": None,
+        "GroupAdd": None,
+        "IpcMode": "",
+        "Cgroup": "",
+        "Links": None,
+        "OomScoreAdj": 0,
+        "PidMode": "",
+        "Privileged": False,
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": False,
+        "SecurityOpt": None,
+        "UTSMode": "",
+        "UsernsMode": "",
+        "ShmSize": 0,
+        "Isolation": "",
+        "CpuShares": 0,
+        "Memory": 0,
+        "NanoCpus": 0,
+        "CgroupParent": "",
+        "BlkioWeight": 0,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuPeriod": 0,
+        "CpuQuota": 0,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": "",
+        "CpusetMems": "",
+        "Devices": [],
+        "DeviceCgroupRules": None,
+        "DeviceRequests": None,
+        "MemoryReservation": 0,
+        "MemorySwap": 0,
+        "MemorySwappiness": -1,
+        "OomKillDisable": False,
+        "PidsLimit": 0,
+        "Ulimits": [],
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        "MaskedPaths": None,
+        "ReadonlyPaths": None,
+    },
+    "NetworkingConfig": {
+        "EndpointsConfig": {
+            "default": {
+                "IPAMConfig": None,
+                "Links": None,
+                "Aliases": None,
+                "MacAddress": "",
+                "DriverOpts": None,
+                "GwPriority": 0,
+                "NetworkID": "",
+                "EndpointID": "",
+                "Gateway": "",
+                "IPAddress": "",
+                "IPPrefixLen": 0,
+                "IPv6Gateway": "",
+                "GlobalIPv6Address": "",
+                "GlobalIPv6PrefixLen": 0,
+                "DNSNames": None,
+            }
+        }
+    },
+}
+
+
+def test_what_the_cli_sends_for_a_plain_run_asks_for_nothing() -> None:
+    parsed = parse_create(json.dumps(PLAIN).encode(), "web")
+    request = parsed.request
+    assert parsed.warnings == []
+    assert (request.image, request.name, request.network) == ("busybox", "web", "bridge")
+    assert (request.command, request.entrypoint, request.env) == (None, None, ())
+    assert (request.memory, request.nano_cpus, request.size, request.published) == (0, 0, "", ())
+    assert request.restart == RestartPolicy()
+    assert request.door["HostConfig"]["ConsoleSize"] == [48, 180]
+
+
+def test_what_is_asked_for_arrives() -> None:
+    request = parse(
+        "/db",
+        host={
+            "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "53/udp": [{}]},
+            "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+            "CapAdd": ["net_admin", "CAP_SYS_TIME", "NET_ADMIN"],
+            "CapDrop": ["all"],
+            "Memory": 64 << 20,
+            "NanoCpus": 1_500_000_000,
+            "Ulimits": [{"Name": "nofile", "Soft": 10, "Hard": 20}],
+            "SecurityOpt": ["no-new-privileges", "seccomp=unconfined", "label:disable", "apparmor=unconfined"],
+            "Tmpfs": {"/run": "size=1m"},
+            "Mounts": [{"Type": "tmpfs", "Target": "/t/", "TmpfsOptions": {"SizeBytes": 4096, "Mode": 0o700}}],
+            "ExtraHosts": ["db:10.0.0.1", "six:[::1]"],
+            "Dns": ["1.1.1.1"],
+            "Sysctls": {"net.core.somaxconn": "64"},
+            "PidsLimit": 100,
+            "Init": True,
+            "ReadonlyRootfs": True,
+        },
+        Cmd="single",
+        Entrypoint=["/e"],
+        Env=["A=b", "DROP"],
+        User="1:2",
+        WorkingDir="/a/../b/",
+        Labels={"l": "v"},
+        StopTimeout=3,
+        ExposedPorts={"443": {}},
+    ).request
+    assert request.name == "db"
+    assert request.published == (
+        PublishedPort(80, "tcp", "127.0.0.1", 8080),
+        PublishedPort(53, "udp", "0.0.0.0", 0),
+    )
+    assert request.restart == RestartPolicy("on-failure", 3)
+    assert request.cap_add == ("CAP_NET_ADMIN", "CAP_SYS_TIME")
+    assert request.cap_drop == ("ALL",)
+    assert request.ulimits == (Ulimit("nofile", 10, 20),)
+    assert (request.no_new_privileges, request.seccomp) == (True, "unconfined")
+    assert request.tmpfs == {"/run": "size=1m", "/t": "size=4096,mode=700"}
+    assert request.extra_hosts == ("db:10.0.0.1", "six:::1")
+    assert (request.command, request.entrypoint) == (("single",), ("/e",))
+    assert (request.working_dir, request.exposed, request.init) == ("/b", ("443/tcp",), True)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "nano"),
+    [
+        ({"NanoCpus": 2_000_000_000}, 2_000_000_000),
+        ({"CpuQuota": 50_000}, 500_000_000),
+        ({"CpuQuota": 150_000, "CpuPeriod": 50_000}, 3_000_000_000),
+        ({"CpuQuota": -1}, 0),
+    ],
+)
+def test_both_spellings_of_cpus_are_one(cpu: dict[str, int], nano: int) -> None:
+    assert parse(host=cpu).request.nano_cpus == nano
+
+
+@pytest.mark.parametrize(
+    ("where", "size"),
+    [
+        ({"host": {"Annotations": {"io.hypercell.size": "m1"}}}, "m1"),
+        ({"Labels": {"sh_hyper_instancetype": "S2"}}, "s2"),
+        ({"host": {"Annotations": {"io.hypercell.size": "m1"}}, "Labels": {"sh_hyper_instancetype": "m1"}}, "m1"),
+        ({}, ""),
+    ],
+)
+def test_a_size_is_said_by_annotation_or_label(where: dict[str, Any], size: str) -> None:
+    assert parse(**where).request.size == size
+
+
+def test_two_sizes_are_an_error() -> None:
+    with pytest.raises(InvalidArgument, match="different sizes"):
+        parse(host={"Annotations": {"io.hypercell.size": "m1"}}, Labels={"sh_hyper_instancetype": "s1"})
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "parsed"), [(None, None), ([""], ()), ("", ()), ([], ()), ("/x", ("/x",)), (["/x", ""], ("/x", ""))]
+)
+def test_entrypoints_as_docker_reads_them(entrypoint: Any, parsed: Any) -> None:
+    assert parse(Entrypoint=entrypoint).request.entrypoint == parsed
+
+
+@pytest.mark.parametrize("mode", ["", "default", "bridge", NETWORK_IDS["bridge"], NETWORK_IDS["bridge"][:12]])
+def test_the_bridge_has_many_names(mode: str) -> None:
+    assert parse(host={"NetworkMode": mode}).request.network == "bridge"
+
+
+def test_a_disabled_network_is_none() -> None:
+    assert parse(NetworkDisabled=True).request.network == "none"
+    assert parse(host={"NetworkMode": "none"}).request.network == "none"
+
+
+# What is not built is refused in every spelling, with the option's name.
+@pytest.mark.parametrize(
+    ("host", "config", "named"),
+    [
+        ({"Binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
+        ({"binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
+        ({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/h"}]}, {}, r"HostConfig.Mounts\[0\].Type 'bind'"),
+        ({"Mounts": [{"Type": "volume", "Target": "/v"}]}, {}, "'volume'"),
+        ({"Mounts": [{"Type": "image", "Target": "/v"}]}, {}, "'image'"),
+        ({"Mounts": [{"Target": "/v"}]}, {}, "Mounts"),
+        ({}, {"Volumes": {"/v": {}}}, "Volumes"),
+        ({"VolumesFrom": ["x"]}, {}, "HostConfig.VolumesFrom"),
+        ({"VolumeDriver": "nfs"}, {}, "HostConfig.VolumeDriver"),
+        ({"Devices": [{"PathOnHost": "/dev/null"}]}, {}, "HostConfig.Devices"),
+        ({"DeviceRequests": [{"Count": -1}]}, {}, "HostConfig.DeviceRequests"),
+        ({"Links": ["a:b"]}, {}, "HostConfig.Links"),
+        ({"NetworkMode": "host"}, {}, "NetworkMode 'host'"),
+        ({"NetworkMode": "container:x"}, {}, "NetworkMode 'container:x'"),
+        ({"PidMode": "host"}, {}, "HostConfig.PidMode"),
+        ({"PidMode": "container:x"}, {}, "HostConfig.PidMode"),
+        ({"IpcMode": "host"}, {}, "HostConfig.IpcMode"),
+        ({"UTSMode": "host"}, {}, "HostConfig.UTSMode"),
+        ({"CgroupnsMode": "host"}, {}, "HostConfig.CgroupnsMode"),
+        ({"CpusetCpus": "0"}, {}, "HostConfig.CpusetCpus"),
+        ({"MemoryReservation": 1}, {}, "HostConfig.MemoryReservation"),
+        ({"OomKillDisable": True}, {}, "HostConfig.OomKillDisable"),
+        ({"StorageOpt": {"size": "1G"}}, {}, "HostConfig.StorageOpt"),
+        ({"LogConfig": {"Type": "syslog"}}, {}, "LogConfig.Type 'syslog'"),
+        ({"LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}}, {}, "max-size"),
+        ({"SecurityOpt": ["apparmor=docker-default"]}, {}, "apparmor"),
+        ({"SecurityOpt": ["label=type:x"]}, {}, "label"),
+        ({"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}}, {}, "range"),
+        ({"PortBindings": {"80/sctp": [{}]}}, {}, "SCTP"),
+        ({"PortBindings": {"80/tcp": [{"HostIp": "::1"}]}}, {}, "IPv6"),
+        ({}, {"Healthcheck": {"Test": ["CMD", "true"]}}, "Healthcheck"),
+        ({}, {"MacAddress": "02:00:00:00:00:01"}, "MacAddress"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(host: dict[str, Any], config: dict[str, Any], named: str) -> None:
+    with pytest.raises(Unsupported, match=named):
+        parse(host=host, **config)
+
+
+@pytest.mark.parametrize(
+    ("host", "config", "message"),
+    [
+        ({}, {"Env": ["=x"]}, "invalid environment variable"),
+        ({}, {"Env": ["A=\0"]}, "NUL"),
+        ({}, {"Env": "A=b"}, "Env: must be a list"),
+        ({}, {"Env": [1]}, "Env: must be a string"),
+        ({}, {"Cmd": {"a": 1}}, "Cmd"),
+        ({}, {"Tty": "yes"}, "Tty: must be true or false"),
+        ({}, {"Labels": {"a": 1}}, "Labels: must be a string"),
+        ({}, {"WorkingDir": "rel"}, "needs to be an absolute path"),
+        ({}, {"Hostname": "a b"}, "invalid hostname"),
+        ({}, {"Hostname": "x\n127.0.0.1 evil"}, "invalid hostname"),
+        ({}, {"Hostname": "a" * 65}, "longer than 64"),
+        ({}, {"User": "u" * 300}, "User: longer"),
+        ({}, {"StopTimeout": 1e300}, "StopTimeout: must be an integer"),
+        ({}, {"StopTimeout": True}, "StopTimeout: must be an integer"),
+        ({}, {"ExposedPorts": {"0/tcp": {}}}, "invalid port specification"),
+        ({}, {"ExposedPorts": {"65536/tcp": {}}}, "invalid port specification"),
+        ({}, {"ExposedPorts": {"80/tcp;x": {}}}, "invalid protocol"),
+        ({}, {"Nonsense": 1}, "unknown field Nonsense"),
+        ({"Nonsense": 1}, {}, "unknown field HostConfig.Nonsense"),
+        ({"Memory": 1}, {}, "Minimum memory limit allowed is 6MB"),
+        ({"Memory": -1}, {}, "out of range"),
+        ({"Memory": 1 << 70}, {}, "out of range"),
+        ({"Memory": "1g"}, {}, "HostConfig.Memory: must be an integer"),
+        ({"MemorySwap": 1 << 30}, {}, "always set the Memory limit"),
+        ({"MemorySwap": 1 << 20, "Memory": 1 << 30}, {}, "should be larger than memory limit"),
+        ({"NanoCpus": 1, "CpuQuota": 1000}, {}, "Conflicting options: Nano CPUs and CPU Quota"),
+        ({"CpuPeriod": 1}, {}, "CPU cfs period"),
+        ({"CpuShares": -1}, {}, "invalid CPU shares"),
+        ({"CapAdd": ["CAP_EVERYTHING"]}, {}, 'unknown capability: "CAP_EVERYTHING"'),
+        ({"SecurityOpt": ["nonsense"]}, {}, "is not known"),
+        ({"SecurityOpt": ["seccomp={"]}, {}, "invalid JSON"),
+        ({"SecurityOpt": ["no-new-privileges=maybe"]}, {}, "invalid --security-opt"),
+        ({"Ulimits": [{"Name": "nofile", "Soft": 3, "Hard": 2}]}, {}, "less than or equal to hard limit: 3 > 2"),
+        ({"Ulimits": [{"Name": "bad", "Soft": 1, "Hard": 1}]}, {}, "invalid ulimit type"),
+        ({"Tmpfs": {"rel": ""}}, {}, "mount path must be absolute"),
+        ({"Tmpfs": {"/": ""}}, {}, "destination can't be '/'"),
+        ({"Tmpfs": {"/a/..": ""}}, {}, "destination can't be '/'"),
+        ({"ExtraHosts": ["noaddress"]}, {}, "bad format for add-host"),
+        ({"ExtraHosts": ["a\nb:1.1.1.1"]}, {}, "bad format for add-host"),
+        ({"ExtraHosts": ["a:999.1.1.1"]}, {}, "invalid IP address"),
+        ({"Dns": ["nowhere"]}, {}, "invalid IP address"),
+        ({"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}, {}, "invalid port specification"),
+        ({"PortBindings": {"80/tcp": [{"HostIp": "x"}]}}, {}, "invalid IP address"),
+        ({"RestartPolicy": {"Name": "sometimes"}}, {}, "unknown policy 'sometimes'"),
+        ({"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}, {}, "only be used with 'on-failure'"),
+        ({"RestartPolicy": {"Name": "always"}, "AutoRemove": True}, {}, "can't create 'AutoRemove'"),
+        ({"OomScoreAdj": 1001}, {}, r"range for oom score adj is \[-1000, 1000\]"),
+        ({"ConsoleSize": [1]}, {}, "ConsoleSize"),
+        ({"Runtime": "runc"}, {}, "unknown or invalid runtime name: runc"),
+        ({"Isolation": "hyperv"}, {}, "invalid isolation"),
+        ({"Annotations": {"io.hypercell.size": "xxl"}}, {}, "unknown size 'xxl'"),
+        ({"Annotations": {"": "x"}}, {}, "empty string is not permitted"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_name(host: dict[str, Any], config: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        parse(host=host, **config)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "got EOF while reading request body"),
+        (b"null", "config cannot be empty"),
+        (b"[]", "must be an object"),
+        (b'{"Image":"a","Image":"b"}', "duplicate key 'Image'"),
+        (b'{"Image":"a","image":"b"}', "duplicate field image"),
+        (b'{"HostConfig":{"Binds":[],"BINDS":["/:/h"]}}', "duplicate field HostConfig.BINDS"),
+        (b'{"HostConfig":{},"hostconfig":{"Binds":["/:/h"]}}', "duplicate field hostconfig"),
+        (b'{"Image":"a"} {"Image":"b"}', "invalid JSON"),
+        (b'{"Image":NaN}', "NaN is not JSON"),
+        (b'{"StopTimeout":' + b"9" * 10_000 + b"}", "invalid JSON"),
+        (b"[" * 100_000, "nested deeper"),
+        (b'{"a":' * 100_000, "nested deeper"),
+        (b"[]," * 200_000, "too many values"),
+        (b'"' + b'\\"' * 1_000_000 + b"[" * 50, "invalid JSON"),
+        (b"\xff\xfe", "invalid JSON"),
+        (b'{"Image":"\\ud800"}', "not valid Unicode"),
+        (b"{" + b" " * (5 << 20), "more than"),
+    ],
+)
+def test_malformed_bodies_are_refused(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        parse_create(body, "")
+
+
+@pytest.mark.parametrize("name", ["a", "-a", "a b", "a\n", "../x", "a" * 256, "é1", "a;b"])
+def test_names_that_docker_refuses_are_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="Invalid container name"):
+        parse(name)
+
+
+def test_an_unknown_network_is_not_found() -> None:
+    with pytest.raises(NotFound, match="network mine not found"):
+        parse(host={"NetworkMode": "mine"})
+
+
+@pytest.mark.parametrize(
+    "endpoints",
+    [
+        {"bridge": {}, "none": {}},
+        {"none": {}},
+        {"mine": {}},
+        {"bridge": {"Aliases": ["x"]}},
+        {"bridge": {"IPAMConfig": {"IPv4Address": "172.16.0.9"}}},
+        {"bridge": {"MacAddress": "02:00:00:00:00:01"}},
+        {"bridge": {"DriverOpts": {"a": "b"}}},
+        {"bridge": {"Whatever": 1}},
+    ],
+)
+def test_wishes_about_endpoints_are_not_ignored(endpoints: dict[str, Any]) -> None:
+    with pytest.raises(HypercellError):
+        parse(NetworkingConfig={"EndpointsConfig": endpoints})
+
+
+def test_what_has_no_meaning_in_a_vm_is_warned_of() -> None:
+    parsed = parse(host={"CgroupParent": "/x", "Memory": 64 << 20, "MemorySwap": 1 << 30, "MemorySwappiness": 10})
+    assert len(parsed.warnings) == 3
