@@ -230,6 +230,10 @@ void process_exited(struct process *p, int code, int signal)
 	p->status = PROCESS_EXITED;
 	p->signal = signal;
 	p->code = signal != 0 ? 128 + signal : code;
+	if (p->failed) { // it may have been killed, but that is not why
+		p->signal = 0;
+		p->code = strcmp(p->failure.code, "exec-not-found") == 0 ? 127 : 126;
+	}
 	p->oom = p->code == 128 + SIGKILL && oom_kills > p->oom_kills_before;
 	if (p->pidfd >= 0)
 		(void)close(p->pidfd);
