@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import stat
 import subprocess
 import tarfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from hypercell.images.erofs import spool
 from hypercell.images.erofs.format import crc32c
+from tests.images.layers import describe
 from tests.images.layers.conftest import Build
 from tests.images.layers.tarballs import (
     archive,
@@ -217,7 +217,7 @@ def test_the_kernel_mounts_the_image_and_shows_what_gnu_tar_unpacks(build: Build
         directory(b"many"),
         sparse_file(b"hole", b"500000,512,1000000,0", 1_000_000, b"x" * 512),
     )
-    build(layer)
+    image = build(layer)
     mounted, unpacked = tmp_path / "mounted", tmp_path / "unpacked"
     mounted.mkdir()
     unpacked.mkdir()
@@ -225,32 +225,9 @@ def test_the_kernel_mounts_the_image_and_shows_what_gnu_tar_unpacks(build: Build
     subprocess.run(tar, input=layer, check=True)
     subprocess.run(["mount", "-t", "erofs", "-o", "loop,ro", tmp_path / "root.erofs", mounted], check=True)
     try:
-        assert describe(mounted) == describe(unpacked)
+        assert describe.of_directory(mounted) == describe.of_directory(unpacked) == describe.of_image(image)
     finally:
         subprocess.run(["umount", mounted], check=True)
-
-
-def describe(root: Path) -> dict[str, tuple[object, ...]]:
-    """What a user sees of each file below `root`."""
-    found: dict[str, tuple[object, ...]] = {}
-    groups: dict[int, str] = {}
-    for path in [root, *sorted(root.rglob("*"))]:
-        name = str(path.relative_to(root))
-        info = path.lstat()
-        body: object = None
-        if stat.S_ISLNK(info.st_mode):
-            body = path.readlink()
-        elif stat.S_ISREG(info.st_mode):
-            body = path.read_bytes()
-        is_directory = stat.S_ISDIR(info.st_mode)
-        group = name if is_directory else groups.setdefault(info.st_ino, name)
-        xattrs = {
-            key: os.getxattr(path, key, follow_symlinks=False) for key in os.listxattr(path, follow_symlinks=False)
-        }
-        size = 0 if is_directory else info.st_size
-        attributes = info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_nlink, info.st_rdev, size
-        found[name] = (*attributes, group, xattrs, body)
-    return found
 
 
 def test_fsck_extracts_what_went_in(build: Build, tmp_path: Path) -> None:
