@@ -92,10 +92,15 @@ def parse(text: str) -> Reference:
         raise _malformed(text)
     if len(match[0]) > MAX_NAME:
         raise InvalidArgument(f"repository name must not be more than {MAX_NAME} characters")
-    _, _, port = domain.rpartition("]")[2].partition(":")
-    if port and int(port) > 65535:
+    if not is_domain(domain):
         raise _malformed(text)
     return Reference(domain, path, tag, digest)
+
+
+def is_domain(text: str) -> bool:
+    """Whether *text* is the domain of a registry: `host[:port]`."""
+    _, _, port = text.rpartition("]")[2].partition(":")
+    return re.fullmatch(_DOMAIN, text) is not None and int(port or 0) <= 65535
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -63,10 +63,6 @@ def _endpoint(host: str, plain: bool, trusted: bool) -> Endpoint:
 
 def _mirror(text: str) -> Endpoint:
     scheme, found, host = text.rpartition("://")
-    if scheme not in ("", "http", "https") or (found and not scheme):
+    if scheme not in ("http", "https" if found else "") or not reference.is_domain(host):
         raise InvalidArgument(f"mirror {text!r} is not [http://]host[:port]")
-    try:
-        reference.parse(f"{host}/x")
-    except InvalidArgument:
-        raise InvalidArgument(f"mirror {text!r} is not [http://]host[:port]") from None
     return _endpoint(host, scheme == "http", trusted=False)

@@ -80,7 +80,9 @@ def unreachable(host: str, error: Exception) -> Unavailable:
             f"TLS with the registry {host} failed: {reason}",
             "add its certificate to the system's trust, or set plain_http for it",
         )
-    return Transient(f"the registry {host} cannot be reached: {reason}", "check its name and the network")
+    return Transient(
+        f"the registry {host} cannot be reached: {reason}", "check its name and the network, or set a mirror for it"
+    )
 
 
 def broken(host: str, error: Exception) -> Unavailable:

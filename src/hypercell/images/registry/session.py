@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import urljoin, urlsplit
@@ -24,6 +25,9 @@ from hypercell.images.registry import auth, refusals
 from hypercell.images.registry.auth import Token
 from hypercell.images.registry.endpoints import Endpoint, is_loopback
 from hypercell.images.registry.patience import Limits, Stalled
+
+# It logs every URL, and those of redirects may carry signatures.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 ACCEPT = ", ".join((*manifest.MANIFEST_TYPES, *manifest.INDEX_TYPES))
 MAX_REDIRECTS = 5
