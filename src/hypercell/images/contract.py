@@ -74,7 +74,8 @@ class Progress:
     """One line of progress; a door renders it (docker: `{"status","id","progressDetail"}`)."""
 
     status: str
-    """docker's words: `Pulling fs layer`, `Downloading`, `Verifying Checksum`, `Download complete`, `Extracting`, `Pull complete`, …"""
+    """docker's words: `Pulling fs layer`, `Downloading`, `Verifying Checksum`, `Download complete`, `Extracting`,
+    `Pull complete`, …"""
     id: str = ""
     current: int = 0
     total: int = 0
@@ -85,8 +86,9 @@ ProgressSink = Callable[[Progress], None]
 
 class Images(Protocol):
     """References are familiar names (`busybox`), tags, digests, ids or unique id prefixes. Errors: `NotFound`
-    (`No such image: x`), `InvalidArgument` (bad reference, malformed image), `Conflict` (in use), `Unauthorized`, `Unavailable` (registry
-    does not answer), `NoSpace`. Images belong to a tenant; blobs and chains are shared underneath."""
+    (`No such image: x`), `InvalidArgument` (bad reference, malformed image), `Conflict` (in use), `Unauthorized`,
+    `Unavailable` (registry does not answer), `NoSpace`. Images belong to a tenant; blobs and chains are shared
+    underneath."""
 
     async def pull(
         self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
