@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -47,11 +48,11 @@ def image(path: Path, mib: int = 1) -> Path:
     return path
 
 
-def specification(directory: Path, kernel: GuestKernel, **other: Any) -> VmSpec:
+def specification(directory: Path, boots: GuestKernel, **other: Any) -> VmSpec:
     """A small VM with a writable disk of its own."""
     name = vm_id()
     disks = {Slot.WRITABLE: Disk(image(directory / f"{name}.rw"), read_only=False)}
-    members: dict[str, Any] = {"id": name, "vcpus": 1, "memory_mib": 64 + kernel.overhead_mib, "kernel": kernel}
+    members: dict[str, Any] = {"id": name, "vcpus": 1, "memory_mib": 64 + boots.overhead_mib, "kernel": boots}
     return VmSpec(**{**members, "disks": disks, **other})
 
 
@@ -80,6 +81,15 @@ def traces(config: Config) -> Traces:
     )
 
 
+def open_files(pid: int) -> list[str]:
+    """What the descriptors of a process name; the one by which this is found out is not among them."""
+    found = []
+    for file in (Path("/proc") / str(pid) / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.append(str(file.readlink()))
+    return found
+
+
 def hypervisors(config: Config) -> list[int]:
     """Processes that hold an open file below the run directory's VMs, or a socket bound there."""
     found = []
@@ -87,7 +97,7 @@ def hypervisors(config: Config) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and entry.name != str(os.getpid()):
             try:
-                links = [str(file.readlink()) for file in (entry / "fd").iterdir()]
+                links = open_files(int(entry.name))
             except OSError:
                 continue
             if any(link.startswith(wanted) for link in links):

@@ -25,10 +25,13 @@ class Rig:
     def specification(self, **other: object) -> VmSpec:
         return specification(self.config.root, self.kernel, **other)
 
-    def panicking(self) -> VmSpec:
+    async def panicking(self) -> Vm:
         """A VM whose kernel panics while it boots: there is nothing to run."""
         words = self.kernel.command_line.replace("rdinit=/init", "rdinit=/nothing")
-        return self.specification(kernel=replace(self.kernel, command_line=words))
+        vm = await self.driver.launch(self.specification(kernel=replace(self.kernel, command_line=words)))
+        if isinstance(self.driver, fake.FakeDriver):
+            self.driver.machine.panic(vm.id)
+        return vm
 
     async def restart(self) -> None:
         """The daemon ends and another begins."""

@@ -88,6 +88,14 @@ async def test_a_killed_hypervisor_is_told_apart(rig: Rig) -> None:
     assert "SIGKILL" in end.detail
 
 
+async def test_a_kernel_panic_is_told_apart_with_the_kernels_words(rig: Rig) -> None:
+    vm = await rig.panicking()
+    end = await vm.wait()
+    assert end.reason is ExitReason.GUEST_PANIC
+    assert end.detail.startswith("Kernel panic - not syncing")
+    assert "Kernel panic" in await vm.console()
+
+
 async def test_a_vm_that_ended_says_so_to_who_comes_late(rig: Rig) -> None:
     vm = await rig.driver.launch(rig.specification())
     rig.murder(vm)

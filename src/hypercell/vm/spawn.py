@@ -9,6 +9,7 @@ import resource
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 from hypercell.base.errors import InvalidArgument, VmFailed
@@ -67,21 +68,32 @@ def kvm_groups(accelerator: str) -> list[int]:
 
 def spawn(command: list[str], user: int, groups: list[int], inherited: list[int], output: int) -> int:
     """Start *command* and return its process number; the caller waits for it. Raises `OSError`."""
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        pass_fds=inherited,
-        env=_ENVIRONMENT,
-        cwd="/",
-        user=user,
-        group=user,
-        extra_groups=groups,
-        umask=0o077,
-        start_new_session=True,
-    )
+    with _no_core():
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=inherited,
+            env=_ENVIRONMENT,
+            cwd="/",
+            user=user,
+            group=user,
+            extra_groups=groups,
+            umask=0o077,
+            start_new_session=True,
+        )
     process.returncode = 0  # it is waited for by its descriptor: this object must not do so
-    with contextlib.suppress(OSError):
-        resource.prlimit(process.pid, resource.RLIMIT_CORE, (0, 0))  # a core is the memory of a guest
     return process.pid
+
+
+@contextlib.contextmanager
+def _no_core() -> Iterator[None]:
+    """A core would hold the memory of a guest. The limit is inherited: that of another user's process can only be
+    changed with a capability that a daemon in a container may lack."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))

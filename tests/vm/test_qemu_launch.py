@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A launch that fails, is cut short or is cancelled at any step leaves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hypercell.base.config import Config
+from hypercell.base.errors import HypercellError, NoSpace, VmFailed
+from hypercell.vm import cgroups, command_line, open_driver, processes, records, spawn
+from hypercell.vm.cgroups import CgroupTree
+from hypercell.vm.driver import ExitReason, VmSpec
+from hypercell.vm.qemu import QemuDriver
+from hypercell.vm.qemu_vm import QemuVm
+from hypercell.vm.records import VmDirectory
+from tests.support.vm import greet, guest_kernel, specification, traces
+
+pytestmark = [pytest.mark.vm, pytest.mark.root]
+
+
+class Died(BaseException):
+    """The daemon was killed at this very place: no clean-up of ours may run."""
+
+
+@pytest.fixture
+def spec(config: Config, tmp_path: Path) -> VmSpec:
+    return specification(tmp_path, guest_kernel(config))
+
+
+def broken(error: Callable[[], BaseException], real: Any = None) -> Any:
+    """A function that fails, after *real* was called if there is one."""
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        if real is not None:
+            real(*arguments, **options)
+        raise error()
+
+    return fail
+
+
+STEPS: list[tuple[object, str, bool]] = [
+    (VmDirectory, "create", False),
+    (VmDirectory, "write_record", False),
+    (VmDirectory, "write_record", True),
+    (CgroupTree, "create", False),
+    (CgroupTree, "create", True),
+    (VmDirectory, "listen", False),
+    (VmDirectory, "listen", True),
+    (spawn, "open_boot_file", False),
+    (spawn, "open_disk", False),
+    (VmDirectory, "make_pipe", False),
+    (command_line, "build", False),
+    (spawn, "spawn", False),
+    (spawn, "spawn", True),
+    (cgroups, "join", False),
+    (cgroups, "join", True),
+    (processes.Process, "child", False),
+    (QemuVm, "attach", False),
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[1]}-{'after' if step[2] else 'before'}")
+async def test_a_failure_at_any_step_leaves_nothing(
+    qemu: QemuDriver, config: Config, spec: VmSpec, step: tuple[object, str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = traces(config)
+    owner, name, after = step
+    with monkeypatch.context() as patch:
+        real = getattr(owner, name) if after else None
+        patch.setattr(owner, name, broken(lambda: OSError(errno.ENOSPC, "No space"), real))
+        with pytest.raises(NoSpace):
+            await qemu.launch(spec)
+    assert traces(config) == before
+    agent = await greet(await qemu.launch(spec))
+    await agent.close()
+
+
+@pytest.mark.parametrize("step", STEPS[1:], ids=lambda step: f"{step[1]}-{'after' if step[2] else 'before'}")
+async def test_what_a_killed_daemon_left_is_known_and_removed(
+    config: Config, spec: VmSpec, step: tuple[object, str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = traces(config)
+    owner, name, after = step
+    first = open_driver(config)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken(Died, getattr(owner, name) if after else None))
+        patch.setattr(QemuDriver, "discard", broken(Died))
+        with pytest.raises(Died):
+            await first.launch(spec)
+    successor = open_driver(config)
+    assert await successor.known() == [spec.id]
+    assert isinstance(successor, QemuDriver)
+    if name != "attach":
+        assert await successor.adopt(spec.id) is None
+    await successor.discard(spec.id)
+    assert await successor.known() == []
+    left = traces(config)
+    assert (left.directories, left.groups, left.processes) == (before.directories, before.groups, before.processes)
+    await first.close()
+    await successor.close()
+
+
+async def test_a_launch_that_is_cancelled_leaves_nothing(qemu: QemuDriver, config: Config, spec: VmSpec) -> None:
+    before = traces(config)
+    for delay in (0, 0.001, 0.005, 0.02):
+        task = asyncio.create_task(qemu.launch(spec))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            await qemu.discard(spec.id)
+        assert traces(config) == before
+
+
+async def test_a_hypervisor_that_refuses_says_why(qemu: QemuDriver, spec: VmSpec) -> None:
+    kernel = replace(spec.kernel, command_line="x" * 70000)
+    with pytest.raises(VmFailed) as caught:
+        await qemu.launch(replace(spec, kernel=kernel, memory_mib=1024 * 1024))
+    assert caught.value.reason in (ExitReason.FAILED, ExitReason.KILLED)
+    assert await qemu.known() == []
+
+
+async def test_a_hypervisor_that_is_not_installed_is_told(config: Config, spec: VmSpec) -> None:
+    driver = open_driver(replace(config, qemu="no-such-hypervisor"))
+    with pytest.raises(VmFailed) as caught:
+        await driver.launch(spec)
+    assert caught.value.reason == "hypervisor-failed"
+    assert "install" in caught.value.hint
+    await driver.close()
+
+
+async def test_a_hypervisor_that_never_speaks_is_given_up(
+    config: Config, spec: VmSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = tmp_path / "mute"
+    mute.write_text("#!/bin/sh\nexec sleep 1000\n")
+    mute.chmod(0o755)
+    for path in (tmp_path, *tmp_path.parents):
+        if path.stat().st_uid == os.geteuid() and "pytest" in path.name:
+            path.chmod(path.stat().st_mode | 0o011)
+    monkeypatch.setattr("hypercell.vm.qemu_vm._GREETING", 0.3)
+    driver = open_driver(replace(config, qemu=str(mute)))
+    before = traces(config)
+    with pytest.raises(VmFailed) as caught:
+        await driver.launch(spec)
+    assert caught.value.reason == "hypervisor-failed"
+    assert traces(config) == before
+    await driver.close()
+
+
+async def test_a_hypervisor_that_hangs_is_adopted_all_the_same(
+    qemu: QemuDriver, config: Config, spec: VmSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = await qemu.launch(spec)
+    await qemu.close()
+    os.kill(vm.pid, signal.SIGSTOP)
+    monkeypatch.setattr("hypercell.vm.qemu_vm._GREETING", 0.2)
+    successor = open_driver(config)
+    adopted = await successor.adopt(spec.id)
+    assert adopted is not None
+    with pytest.raises(HypercellError):
+        await adopted.pause()
+    await adopted.kill()
+    assert (await adopted.wait()).reason is ExitReason.SHUTDOWN
+    await successor.discard(spec.id)
+    await successor.close()
+
+
+async def test_a_process_that_has_the_number_of_a_dead_hypervisor_is_left_alone(
+    qemu: QemuDriver, config: Config, spec: VmSpec
+) -> None:
+    directory = VmDirectory.create(config.vms, spec.id)
+    innocent = await asyncio.create_subprocess_exec("sleep", "1000")
+    try:
+        directory.write_record(records.Record(spec.id, config.uid_base, "tcg", [], pid=innocent.pid, start_time=1))
+        directory.close()
+        assert await qemu.adopt(spec.id) is None
+        assert innocent.returncode is None
+        assert processes.start_time(innocent.pid) > 0
+        assert await qemu.known() == []
+    finally:
+        innocent.kill()
+        await innocent.wait()
+
+
+async def test_links_where_a_vms_directory_should_be_are_removed_not_followed(
+    qemu: QemuDriver, config: Config, spec: VmSpec, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "file").write_text("kept")
+    config.vms.mkdir(parents=True)
+    (config.vms / spec.id).symlink_to(precious)
+    with pytest.raises(HypercellError):
+        await qemu.launch(spec)
+    assert await qemu.adopt(spec.id) is None
+    assert await qemu.known() == []
+    assert (precious / "file").read_text() == "kept"
