@@ -28,8 +28,12 @@ static inline bool expect_that(bool holds, const char *condition, const char *fi
 static inline void expect_text(const char *actual, const char *wanted, const char *file, int line)
 {
 	if (strcmp(actual, wanted) != 0) {
+		size_t same = 0;
+		while (actual[same] == wanted[same])
+			same++;
+		same -= same < 40 ? same : 40;
 		expect_failures++;
-		(void)fprintf(stderr, "%s:%d: \"%s\" is not \"%s\"\n", file, line, actual, wanted);
+		(void)fprintf(stderr, "%s:%d: \"%.400s\" is not \"%.400s\"\n", file, line, actual + same, wanted + same);
 	}
 }
 
