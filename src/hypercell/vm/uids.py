@@ -7,13 +7,16 @@ import hashlib
 import os
 from pathlib import Path
 
-from hypercell.base.errors import Unavailable
+from hypercell.base.errors import InvalidArgument, Unavailable
+
+_NO_USER = 2**32 - 1
+"""-1 as a user id: no user (credentials(7))."""
 
 
 def in_use(uid: int) -> bool:
     """Whether any process of this machine has the real user id *uid*: one system call, no walk through /proc."""
     try:
-        os.getpriority(os.PRIO_USER, uid)
+        os.getpriority(os.PRIO_USER, uid - (uid >> 31 << 32))  # which takes a signed number
     except ProcessLookupError:
         return False
     return True
@@ -24,6 +27,8 @@ class UidPool:
     id is free is looked up all the same."""
 
     def __init__(self, base: int, count: int, run: Path) -> None:
+        if base < 1 or count < 1 or base + count >= _NO_USER:
+            raise InvalidArgument(f"there are no user ids {base} to {base + count - 1}", "see uid_base and uid_count")
         self._base = base
         self._count = count
         self._next = int.from_bytes(hashlib.sha256(bytes(run)).digest()[:4], "big") % count

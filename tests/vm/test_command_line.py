@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hypervisor's command line, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hypercell.vm.command_line import Descriptors, build
+from hypercell.vm.driver import Disk, GuestKernel, Nic, Slot, VmSpec
+
+KERNEL = GuestKernel("own", Path("/k/vmlinux"), Path("/k/initrd"), "quiet console=hvc0", False, 40, "6.1.0-x")
+SPEC = VmSpec(
+    "abc",
+    2,
+    256,
+    KERNEL,
+    {Slot.ROOT: Disk(Path("/i/a,b=c"), True), Slot.WRITABLE: Disk(Path("/c/rw"), False)},
+    Nic(19, "02:00:00:00:00:01"),
+)
+INHERITED = Descriptors(10, 11, 12, 13, 14, {Slot.ROOT: 15, Slot.WRITABLE: 16})
+
+GOLDEN = """
+qemu -name abc -nodefaults -no-user-config -no-reboot -display none
+-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
+-M microvm,rtc=on,isa-serial=off,x-option-roms=off,auto-kernel-cmdline=on,mem-merge=off,dump-guest-core=off,acpi=off
+-accel tcg,thread=multi,tb-size=64 -cpu max,svm=off -smp 2 -m 256M
+-kernel /proc/self/fd/13 -initrd /proc/self/fd/14 -append quiet|console=hvc0
+-global virtio-mmio.force-legacy=false
+-chardev socket,id=qmp0,fd=11,server=on,wait=off -mon chardev=qmp0,mode=control
+-chardev socket,id=con0,fd=12,server=on,wait=off
+-chardev socket,id=ag0,fd=10,server=on,wait=off
+-device virtio-serial-device,id=serial,max_ports=2
+-device virtconsole,id=console,chardev=con0
+-device virtserialport,id=agent,chardev=ag0,name=hypercell.agent
+-add-fd fd=15,set=1
+-blockdev driver=raw,node-name=root,read-only=on,auto-read-only=off,file.driver=file,file.filename=/dev/fdset/1,file.locking=off
+-device virtio-blk-device,id=disk-root,drive=root,serial=root,rerror=report,werror=report
+-blockdev driver=null-co,node-name=spare,size=0,read-only=on
+-device virtio-blk-device,id=disk-spare,drive=spare,serial=spare,rerror=report,werror=report
+-add-fd fd=16,set=3
+-blockdev driver=raw,node-name=rw,read-only=off,discard=unmap,file.driver=file,file.filename=/dev/fdset/3,file.locking=on
+-device virtio-blk-device,id=disk-rw,drive=rw,serial=rw,rerror=report,werror=report
+-netdev tap,id=net0,fd=19 -device virtio-net-device,id=nic,netdev=net0,mac=02:00:00:00:00:01
+"""  # noqa: E501
+
+
+def golden(text: str) -> list[str]:
+    return [word.replace("|", " ") for word in text.split()]
+
+
+def test_the_command_line_is_what_was_agreed() -> None:
+    assert build("qemu", "tcg", SPEC, INHERITED) == golden(GOLDEN)
+
+
+def test_no_path_of_an_image_reaches_the_command_line() -> None:
+    assert not [word for word in build("qemu", "tcg", SPEC, INHERITED) if "/i/" in word or "/c/" in word]
+
+
+def test_without_a_network_there_is_no_network_device() -> None:
+    words = build("qemu", "tcg", replace(SPEC, nic=None), INHERITED)
+    assert words == golden(GOLDEN[: GOLDEN.index("-netdev")])
+
+
+def test_a_kernel_that_wants_acpi_gets_it() -> None:
+    words = build("qemu", "tcg", replace(SPEC, kernel=replace(KERNEL, acpi=True)), INHERITED)
+    assert words[words.index("-M") + 1].endswith(",acpi=on")
+
+
+def test_hardware_is_used_without_what_only_emulation_needs() -> None:
+    words = build("qemu", "kvm", SPEC, INHERITED)
+    assert words[words.index("-accel") + 1] == "kvm"
+    assert words[words.index("-cpu") + 1] == "host,vmx=off,svm=off"
+    assert words[words.index("-M") + 1].endswith("pit=off,pic=off")
+
+
+def test_every_vm_has_every_disk_slot() -> None:
+    words = build("qemu", "tcg", replace(SPEC, disks={}), replace(INHERITED, disks={}))
+    assert [word.split("serial=")[1].split(",")[0] for word in words if "virtio-blk" in word] == ["root", "spare", "rw"]
+    assert sum("driver=null-co" in word and "read-only=on" in word for word in words) == 3
+    assert "-add-fd" not in words
