@@ -28,8 +28,8 @@ class Client:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
-        return int(lines[0].split()[1]), headers
+        pairs = [line.split(": ", 1) for line in lines[1:] if line]
+        return int(lines[0].split()[1]), {name.lower(): value for name, value in pairs}
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
         status, headers = await self.head()

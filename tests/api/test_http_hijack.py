@@ -41,7 +41,7 @@ async def test_an_upgrade_is_answered_101_and_the_stream_begins(site: Site, ende
     client = await site.connect()
     await client.send(UPGRADE)
     status, headers = await client.head()
-    assert (status, headers["upgrade"], headers["connection"]) == (101, "tcp", "upgrade")
+    assert (status, headers["upgrade"], headers["connection"]) == (101, "tcp", "Upgrade")
     assert headers["content-type"] == "application/vnd.docker.raw-stream"
     await client.send(b"hello")
     assert await client.reader.readexactly(5) == b"HELLO"

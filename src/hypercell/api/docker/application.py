@@ -10,7 +10,8 @@ from hypercell.api.docker.version import HEADERS, check_version
 from hypercell.api.http import Limits, Response, Route, Router, Server
 from hypercell.base.errors import NotFound
 
-TABLES = (system.ROUTES, containers.ROUTES, images.ROUTES, networks.ROUTES, volumes.ROUTES, unbuilt.ROUTES)
+# The unbuilt first: a container may be called anything, but not `x/checkpoints/y`.
+TABLES = (unbuilt.ROUTES, system.ROUTES, containers.ROUTES, images.ROUTES, networks.ROUTES, volumes.ROUTES)
 
 
 async def options(call: Call) -> Response:

@@ -18,8 +18,8 @@ _EXEC_SUFFIX = {127: "executable file not found in $PATH", 126: "permission deni
 
 
 def message(error: HypercellError) -> str:
-    """What a client is shown: the message, and the hint behind it."""
-    text = str(error)
+    """What a client is shown: the message, and the hint behind it (a sentence of its own if it begins like one)."""
+    text = f"{error.message}. {error.hint}" if error.hint[:1].isupper() else str(error)
     if isinstance(error, ExecFailed):
         words = _EXEC_WORDS.get(error.exit_code, ())
         if words and not any(word in text for word in words):

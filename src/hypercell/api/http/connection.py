@@ -7,78 +7,28 @@ import asyncio
 import contextlib
 import http.client
 import logging
-import re
 import time
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Generic, TypeVar
-from urllib.parse import unquote_to_bytes
 
 import h11
 
+from hypercell.api.http.body import IncomingBody
 from hypercell.api.http.channel import Channel
 from hypercell.api.http.guard import refuse_browsers
+from hypercell.api.http.head import MalformedRequest, body_length, split_target
 from hypercell.api.http.hijack import run_hijack
 from hypercell.api.http.messages import Headers, Hijack, Reply, Request, Response, StreamResponse
 from hypercell.api.http.routing import UNLIMITED, Route, split_version
-from hypercell.base.errors import HypercellError, InvalidArgument
+from hypercell.base.errors import HypercellError
 
 if TYPE_CHECKING:
     from hypercell.api.http.server import Server
 
 A = TypeVar("A")
 log = logging.getLogger(__name__)
-_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://[^/?#]*")
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1 << 20
-
-
-class BodyTooLarge(HypercellError):
-    status = 413
-
-
-class MalformedRequest(HypercellError):
-    """Not HTTP as we accept it; `status` is what h11 suggests."""
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class IncomingBody:
-    """The request's body, read from the connection on demand."""
-
-    def __init__(self, connection: Connection[A], length: int | None) -> None:
-        self._connection = connection
-        self.length = length
-        self.limit = 0
-        self.finished = length == 0
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        received = 0
-        while not self.finished:
-            chunk = await self._connection.next_body_chunk()
-            if not chunk:
-                self.finished = True
-                return
-            received += len(chunk)
-            if self.limit != UNLIMITED and received > self.limit:
-                raise too_large(self.limit)
-            yield chunk
-
-
-def too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"request body too large: at most {limit} bytes are accepted here")
-
-
-@dataclass(slots=True)
-class Exchange(Generic[A]):
-    """A request on its way to its answer."""
-
-    request: Request[A]
-    route: Route[A]
-    wants_upgrade: bool
 
 
 class Connection(Generic[A]):
@@ -87,6 +37,7 @@ class Connection(Generic[A]):
     def __init__(self, server: Server[A], channel: Channel) -> None:
         self._server = server
         self._channel = channel
+        self._peer = channel.peer
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=server.limits.head_bytes)
         self._loop = asyncio.get_running_loop()
         self.deadline: float | None = None
@@ -122,25 +73,14 @@ class Connection(Generic[A]):
             event = await self._next_request()
             if event is None:
                 return False
-            exchange = self._open(event)
+            request = self._open(event)
         except (HypercellError, h11.RemoteProtocolError) as error:
             return await self._refuse(_as_http(error))
-        try:
-            reply = await self._handle(exchange)
-        except asyncio.CancelledError:
-            if self._channel.gone:  # we cancelled it ourselves, on behalf of a client that left
-                return False
-            raise
-        except ConnectionError:
-            raise
-        except Exception as error:
-            reply = self._server.explain(exchange.request, _as_http(error))
+        reply = await self._reply(request)
+        if reply is None:
+            return False
         if isinstance(reply, Hijack):
-            if not await self._finish_body():
-                self._channel.abort()
-            leftover = self._h11.trailing_data[0]
-            self._streaming = True
-            await run_hijack(self._channel, reply, exchange.wants_upgrade, leftover, self._fixed_headers())
+            await self._hand_over(reply, upgrade=request.header("upgrade") != "")
             return False
         await self._answer(reply)
         return await self._settle()
@@ -165,39 +105,57 @@ class Connection(Generic[A]):
             self._first = self.idle = False
             return event if isinstance(event, h11.Request) else None
 
-    def _open(self, event: h11.Request) -> Exchange[A]:
-        """Check a request's head and find its route. Raises what is to be answered instead."""
-        headers = event.headers
+    def _open(self, event: h11.Request) -> Request[A]:
+        """The request of a head. Raises for one that leaves open where the next request begins."""
         if event.http_version not in (b"1.0", b"1.1"):
             raise MalformedRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-        method = event.method.decode("ascii")
-        path, query = _split_target(event.target)
+        self._body = IncomingBody(self._next_body_chunk, body_length(event.headers))
+        path, query = split_target(event.target)
         version, path = split_version(path)
-        self._body = body = IncomingBody(self, _body_length(headers))
-        request: Request[A] = Request(self._server.app, method, path, query, headers, body, self._channel.peer)
+        method = event.method.decode("ascii")
+        request = Request(self._server.app, method, path, query, event.headers, self._body, self._peer)
         request.version = version
         self._last = request
-        refuse_browsers(
-            request.header("origin"), request.header("sec-fetch-site"), request.header("host"), self._channel.local
-        )
-        route, request.params = self._server.find(request)
-        body.limit = route.max_body
-        if route.max_body != UNLIMITED and body.length is not None and body.length > route.max_body:
-            raise too_large(route.max_body)
-        return Exchange(request, route, request.header("upgrade") != "")
+        return request
 
-    async def _handle(self, exchange: Exchange[A]) -> Reply:
-        if not exchange.route.until_gone:
-            return await exchange.route.handler(exchange.request)
+    async def _reply(self, request: Request[A]) -> Reply | None:
+        """What the handler says, or the error that came of it; None when the client left meanwhile."""
+        try:
+            refuse_browsers(
+                request.header("origin"), request.header("sec-fetch-site"), request.header("host"), self._channel.local
+            )
+            route, request.params = self._server.find(request)
+            assert self._body is not None
+            self._body.set_limit(route.max_body)
+            return await self._handle(route, request)
+        except asyncio.CancelledError:
+            if self._channel.gone:  # we cancelled it ourselves, on behalf of a client that left
+                return None
+            raise
+        except ConnectionError:
+            raise
+        except Exception as error:
+            return self._server.explain(request, _as_http(error))
+
+    async def _handle(self, route: Route[A], request: Request[A]) -> Reply:
+        if not route.until_gone:
+            return await route.handler(request)
         task = asyncio.current_task()
         assert task is not None
         self._channel.when_gone(task.cancel)
-        reply = await exchange.route.handler(exchange.request)
+        reply = await route.handler(request)
         if not isinstance(reply, StreamResponse):
             self._channel.when_gone(None)
         return reply
 
-    async def next_body_chunk(self) -> bytes:
+    async def _hand_over(self, hijack: Hijack, upgrade: bool) -> None:
+        if not await self._finish_body():
+            self._channel.abort()
+        leftover = self._h11.trailing_data[0]
+        self._streaming = True
+        await run_hijack(self._channel, hijack, upgrade, leftover, self._fixed_headers())
+
+    async def _next_body_chunk(self) -> bytes:
         """b'' at the end of the request's body."""
         if self._h11.they_are_waiting_for_100_continue:
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
@@ -351,32 +309,6 @@ def _http_date(now: int) -> str:
     if _date[0] != now:
         _date = (now, formatdate(now, usegmt=True))
     return _date[1]
-
-
-def _split_target(target: bytes) -> tuple[str, str]:
-    """Path (decoded) and query string of a request target. Raises `InvalidArgument`."""
-    match = _ABSOLUTE_FORM.match(target)
-    raw, _, query = (target[match.end() :] if match else target).partition(b"?")
-    try:
-        path = unquote_to_bytes(raw or b"/").decode()
-        text = query.decode()
-    except UnicodeDecodeError:
-        raise InvalidArgument("the request's path is not UTF-8") from None
-    if not path.startswith("/") or "\0" in path:
-        raise InvalidArgument("malformed request target")
-    return path, text
-
-
-def _body_length(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
-    """Announced bytes, None for a chunked body. A request with both framings is how requests are smuggled past
-    an intermediary that believes the other one (RFC 9112, section 6.1): refused."""
-    lengths = [value for name, value in headers if name == b"content-length"]
-    chunked = any(name == b"transfer-encoding" for name, _ in headers)
-    if chunked and lengths:
-        raise MalformedRequest("both Content-Length and Transfer-Encoding", 400)
-    if chunked:
-        return None
-    return int(lengths[0]) if lengths else 0
 
 
 def _as_http(error: Exception) -> HypercellError:
