@@ -22,7 +22,7 @@ from tests.support.machine import KERNEL, Machine, MachineDriver
 from tests.support.network import MemoryNetwork
 
 T = "default"
-QUICK = Bounds(request=2.0, reconnect=1.0, drain=2.0, shutdown=1.0, kill=0.5, close=1.0)
+QUICK = Bounds(request=1.0, reconnect=1.0, drain=2.0, shutdown=1.0, kill=0.5, close=1.0)
 
 
 class House:

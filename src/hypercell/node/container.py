@@ -51,6 +51,7 @@ class Container:
         self.input = RunInput()
         self.run: Run | None = None
         self.starting = False
+        self.early_events: list[Json] = []
         self.aborted = False
         self.ending_by_user = False
         """A kill, stop or removal is what ends the VM: its end is no failure."""
@@ -115,6 +116,9 @@ class Container:
     # What its pod tells
 
     def on_event(self, event: Json) -> None:
+        if self.starting:  # the program may run, and end, before its start is answered: first things first
+            self.early_events.append(event)
+            return
         kind, process = event.get("event"), event.get("process")
         if kind == "container.oom":
             self.emit("oom")

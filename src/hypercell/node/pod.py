@@ -25,13 +25,15 @@ from hypercell.node.network import Port
 from hypercell.node.records import PodRecord
 from hypercell.node.services import Services
 from hypercell.node.trace import Trace
-from hypercell.vm.driver import Disk, ExitReason, Nic, Slot, Vm, VmExit, VmSpec
+from hypercell.vm.driver import Disk, Nic, Slot, Vm, VmExit, VmSpec
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
 AGENT_LOST = "agent-lost"
+LAST_WORDS = 0.2
+"""Seconds in which a VM whose agent hung up may say that it has ended."""
 WORDS = {
     "boot-failed": "the VM did not boot",
     "hypervisor-failed": "the hypervisor failed",
@@ -52,12 +54,26 @@ class Watcher(Protocol):
     def on_vm_ended(self, reason: str, detail: str) -> None: ...
 
 
+class VmEnded(Exception):
+    """Instead of an answer."""
+
+    def __init__(self, ended: VmExit) -> None:
+        super().__init__(ended.reason.value)
+        self.reason, self.detail = ended.reason.value, ended.detail
+
+    def failure(self, when: str = "") -> VmFailed:
+        words = f"{WORDS[self.reason]}{when}"
+        return VmFailed(f"{words}: {self.detail}" if self.detail else words, self.reason)
+
+
 class Pod:
     def __init__(self, record: PodRecord, services: Services) -> None:
         self.record = record
         self.port: Port = record.port
         self.vm: Vm | None = None
         self.agent: Agent | None = None
+        self.doomed = False
+        """Somebody wanted its end: a launch under way must not go on. Whoever boots it takes this back first."""
         self.watchers: dict[str, Watcher] = {}
         """By container id."""
         self._services = services
@@ -70,7 +86,7 @@ class Pod:
     # Beginning
 
     async def boot(self, disks: Mapping[Slot, Disk], trace: Trace) -> Agent:
-        """Launch the VM, greet its agent, configure it. The caller calls `destroy` on any error."""
+        """Launch the VM and greet its agent, unless `kill` comes between. The caller calls `destroy` on any error."""
         services, spec = self._services, self.record.spec
         with trace.step("network"):
             tap = await services.network.open_tap(self.id)
@@ -88,9 +104,24 @@ class Pod:
         with trace.step("hypervisor"):
             self.vm = await services.driver.launch(vm_spec)
         crash_point("vm-launched")
+        if self.doomed:
+            raise VmFailed(WORDS["shutdown"], "shutdown")
         with trace.step("boot"):
-            self.agent = await self._connect(self.vm, services.config.boot_timeout)
+            try:
+                self.agent = await self._connect(self.vm, services.config.boot_timeout)
+            except VmEnded as ended:
+                raise ended.failure(" while it booted") from ended
         return self.agent
+
+    async def diagnose(self, error: HypercellError) -> HypercellError:
+        """Whether an agent was lost because its VM has ended; that is then the better account."""
+        if self.vm is None or not isinstance(error, VmFailed) or error.reason != AGENT_LOST:
+            return error
+        try:
+            ended = await asyncio.wait_for(self.vm.wait(), LAST_WORDS)
+        except TimeoutError:
+            return error
+        return VmEnded(ended).failure()
 
     async def configure(self, agent: Agent) -> None:
         """Clock, entropy, ids and addresses: all that must be the VM's own before anything of a tenant runs."""
@@ -115,7 +146,10 @@ class Pod:
         if self.vm is None:
             return None
         bound = self._services.bounds.reconnect
-        self.agent = await self._connect(self.vm, bound)
+        try:
+            self.agent = await self._connect(self.vm, bound)
+        except VmEnded as ended:
+            raise ended.failure() from ended
         return parse(await self.agent.request("state", {}, bound))
 
     def watch(self) -> None:
@@ -123,7 +157,7 @@ class Pod:
         self._watch = self._services.tasks.spawn(self._keep(), f"watch of pod {self.id[:12]}")
 
     async def _connect(self, vm: Vm, timeout: float) -> Agent:
-        """Greet the agent, or find out that the VM ended first."""
+        """Greet the agent. Raises `VmEnded` as soon as the VM has, else what `connect` raises."""
         connect = asyncio.ensure_future(self._services.connect(vm.connect_agent, self._on_event, timeout))
         ended = asyncio.ensure_future(vm.wait())
         try:
@@ -131,10 +165,9 @@ class Pod:
             if connect.done() and connect.exception() is None:
                 return connect.result()
             if not ended.done():  # give a dying VM the time to say how it dies
-                await asyncio.wait({ended}, timeout=0.2)
+                await asyncio.wait({ended}, timeout=LAST_WORDS)
             if ended.done():
-                reason = _reason(ended.result())
-                raise VmFailed(f"{WORDS[reason]} while it booted: {ended.result().detail}".rstrip(": "), reason)
+                raise VmEnded(ended.result())
             error = connect.exception()
             assert error is not None
             raise error
@@ -158,30 +191,30 @@ class Pod:
                 if not ended.done():
                     ended.cancel()
             if ended.done() and not ended.cancelled():
-                self._tell_end(_reason(ended.result()), ended.result().detail)
+                self._tell_end(VmEnded(ended.result()))
                 return
             try:
                 await self._reconnect(vm)
-            except VmFailed as error:
-                if error.reason == "boot-failed":
-                    error.reason = AGENT_LOST
+            except VmEnded as end:
+                self._tell_end(end)
+                return
+            except HypercellError as error:
+                log.warning("the agent of pod %s is lost: %s", self.id[:12], error)
                 await vm.kill()
-                self._tell_end(error.reason, "" if error.reason == AGENT_LOST else error.message)
+                self._tell_end(None)
                 return
 
     async def _reconnect(self, vm: Vm) -> None:
         bound = self._services.bounds.reconnect
         log.warning("the connection to the agent of pod %s was lost", self.id[:12])
         self.agent = agent = await self._connect(vm, bound)
-        try:
-            found = parse(await agent.request("state", {}, bound))
-        except HypercellError as error:
-            raise VmFailed(WORDS[AGENT_LOST], AGENT_LOST) from error
+        found = parse(await agent.request("state", {}, bound))
         agent.reserve_streams(highest_stream(found))
         for watcher in list(self.watchers.values()):
             watcher.on_reconnected(agent, found)
 
-    def _tell_end(self, reason: str, detail: str) -> None:
+    def _tell_end(self, end: VmEnded | None) -> None:
+        reason, detail = (end.reason, end.detail) if end is not None else (AGENT_LOST, "")
         for watcher in list(self.watchers.values()):
             watcher.on_vm_ended(reason, detail)
 
@@ -197,6 +230,7 @@ class Pod:
 
     async def kill(self) -> None:
         """End the VM now. Containers hear of it as of any other end."""
+        self.doomed = True
         if self.vm is not None:
             await self.vm.kill()
 
@@ -234,7 +268,3 @@ class Pod:
         if watch is not None and watch is not asyncio.current_task():
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
-
-
-def _reason(ended: VmExit) -> str:
-    return {ExitReason.UNKNOWN: "unknown"}.get(ended.reason, ended.reason.value)

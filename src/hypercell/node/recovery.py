@@ -15,14 +15,13 @@ from hypercell.node.guest_state import ContainerState, highest_stream
 from hypercell.node.pod import AGENT_LOST, WORDS
 from hypercell.node.records import Phase
 from hypercell.node.restart import wants_restart, wants_start_with_daemon
-from hypercell.node.run import Run
+from hypercell.node.run import FAILED_START, Run
 from hypercell.node.services import Services
 from hypercell.node.types import Status
 
 log = logging.getLogger(__name__)
 
 START_INTERRUPTED = "the daemon ended while the container was starting"
-FAILED_START = 128
 
 
 async def sweep(services: Services, pods: set[str], containers: set[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypercell.agent.contract import Agent
-from hypercell.base.errors import ExecFailed, Internal, VmFailed
+from hypercell.base.errors import Internal, VmFailed
 from hypercell.node.attach import RunInput
 from hypercell.node.guest_state import ProcessState, StreamState
 from hypercell.node.output import RunOutput
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 INIT_PATH = "/sbin/docker-init"
 """Where docker puts it too."""
+FAILED_START = 128
+"""docker's exit code of a container that could not be started."""
 _DISK_FULL_PAUSE = 0.5
 
 
@@ -202,14 +204,13 @@ class Run:
         await asyncio.gather(*self._pumps.values(), return_exceptions=True)
 
 
-def start_failure(error: Exception, args: list[str]) -> tuple[int, str]:
-    """Exit code and words for a container that did not start. Clients look for docker's phrases in them."""
-    if isinstance(error, ExecFailed):
-        program = args[0] if args else ""
-        if error.exit_code == 127:
-            found = "no such file or directory" if "/" in program else "executable file not found in $PATH"
-            words = f"stat {program}: {found}" if "/" in program else found
-        else:
-            words = "permission denied"
-        return error.exit_code, f'unable to start container process: exec: "{program}": {words}'
-    return 128, str(error)
+def exec_failure(code: int, args: list[str]) -> str:
+    """Why a program cannot be run, in words in which clients look for docker's phrases (127: missing, 126: denied)."""
+    program = "".join(char if char.isprintable() else "?" for char in args[0][:200]) if args else ""
+    if code != 127:
+        words = "permission denied"
+    elif "/" in program:
+        words = f"stat {program}: no such file or directory"
+    else:
+        words = "executable file not found in $PATH"
+    return f'unable to start container process: exec: "{program}": {words}'

@@ -5,22 +5,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from hypercell.agent.contract import Agent
-from hypercell.base.errors import Conflict, HypercellError, Internal, NotModified, VmFailed
+from hypercell.base.errors import Conflict, ExecFailed, HypercellError, Internal, NotModified, VmFailed
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.records import Phase, Record
-from hypercell.node.run import Run, start_failure
+from hypercell.node.run import FAILED_START, Run, exec_failure
 from hypercell.node.tasks import together
 from hypercell.node.trace import Trace
 from hypercell.node.types import Status
 from hypercell.vm.driver import Disk, Slot
+
+log = logging.getLogger(__name__)
 
 
 async def start(container: Container) -> None:
@@ -38,6 +41,8 @@ async def launch(container: Container, restart_count: int) -> None:
     """The start itself; the caller holds the lock."""
     before = container.record
     container.starting, container.aborted, container.ending_by_user = True, False, False
+    container.pod.doomed = False
+    container.early_events.clear()
     trace = Trace()
     try:
         run = await _launch(container, trace, restart_count)
@@ -51,6 +56,8 @@ async def launch(container: Container, restart_count: int) -> None:
     container.record = replace(container.record, phase=Phase.RUNNING, started_ns=time.time_ns())
     container.pod.watch()
     container.emit("start")
+    for event in container.early_events:
+        container.on_event(event)
     tasks = container.services.tasks
     # The row says `starting` until then, which a successor understands just as well: the caller need not wait.
     tasks.spawn(container.services.records.save(container.record), f"record of {container.id[:12]}", finish=True)
@@ -67,6 +74,7 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
     with trace.step("database"):
         await container.save(**changes, **fresh, stopped_by_user=False, restart_count=restart_count)
     crash_point("start-recorded")
+    _check_aborted(container)
     container.output.begin(container.record.run)
     with trace.step("image"):
         root = await services.images.root(spec.image_id)
@@ -129,24 +137,34 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
         raise error
     if container.aborted and not isinstance(error, Conflict):
         error = Conflict(f"container {container.id} was stopped while it started")
-    code, words = start_failure(error, container.record.spec.args)
+    error = await _told(container, error)
     reason = error.reason if isinstance(error, VmFailed) else ""
     launched = container.pod.vm is not None
-    detail = await _console(container) if reason in ("boot-failed", "guest-panic", "guest-reset") else ""
     await container.pod.destroy()
     phase = Phase.EXITED if before.ever_started else Phase.CREATED
     container.record = replace(container.record, started_ns=before.started_ns, finished_ns=before.finished_ns)
-    told = f"{words}{detail}"
+    code = error.exit_code if isinstance(error, ExecFailed) else FAILED_START
     with contextlib.suppress(HypercellError):
-        await container.save(phase=phase, exit_code=code, error=told, reason=reason)
+        await container.save(phase=phase, exit_code=code, error=str(error), reason=reason)
     if launched and not container.aborted:
         container.emit("die", exitCode=str(code), **({"reason": reason} if reason else {}))
     release_clients(container)
-    container.waits.exited(code, told)
-    if isinstance(error, HypercellError):
-        error.message = told
-        raise error
-    raise Internal(told, "see the daemon's log") from error
+    container.waits.exited(code, str(error))
+    raise error
+
+
+async def _told(container: Container, error: Exception) -> HypercellError:
+    """The error for the user: what really happened, in words that docker's clients know."""
+    if not isinstance(error, HypercellError):
+        log.error("the start of %s failed", container.id[:12], exc_info=error)
+        return Internal(f"{type(error).__name__}: {error}", "see the daemon's log")
+    if isinstance(error, ExecFailed):
+        error.message = exec_failure(error.exit_code, container.record.spec.args)
+        return error
+    error = await container.pod.diagnose(error)
+    if isinstance(error, VmFailed) and error.reason in ("boot-failed", "guest-panic", "guest-reset"):
+        error.message += await _console(container)
+    return error
 
 
 async def _console(container: Container) -> str:

@@ -1,9 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cut a stream into lines, as records of the log."""
+"""Cut a stream into records at the ends of lines, and records into lines.
+
+A record holds as many lines as came at once: they have one time, and cost one header.
+"""
 
 from __future__ import annotations
 
 from hypercell.node.logs.record import MAX_DATA
+
+
+def split(data: bytes) -> list[bytes]:
+    """The lines of a record, each with its newline; the last may be a piece of a longer one."""
+    *lines, rest = data.split(b"\n")
+    return [line + b"\n" for line in lines] + ([rest] if rest else [])
+
+
+def count(data: bytes) -> int:
+    """How many `split` finds."""
+    return data.count(b"\n") + (bool(data) and not data.endswith(b"\n"))
 
 
 class Lines:
@@ -26,22 +40,21 @@ class Lines:
         self.written += max(0, offset - self.seen)
 
     def pieces(self, last: bool = False) -> list[bytes]:
-        """What can be written now: whole lines, pieces of 16 KiB of longer ones, with *last* the rest too."""
+        """What can be written now, 16 KiB at most each: whole lines, as many as fit; a piece of a longer line; with
+        *last* the rest too."""
         found: list[bytes] = []
         buffer, start = self.unwritten, 0
         while start < len(buffer):
-            newline = buffer.find(b"\n", start, start + MAX_DATA)
-            if newline >= 0:
-                end = newline + 1
-            elif last or len(buffer) - start >= MAX_DATA:
+            end = buffer.rfind(b"\n", start, start + MAX_DATA) + 1
+            if not end:
                 end = min(start + MAX_DATA, len(buffer))
-            else:
-                break
+                if end - start < MAX_DATA and not last:
+                    break
             found.append(buffer[start:end])
             start = end
         return found
 
-    def commit(self, count: int) -> None:
-        """The first *count* bytes are in the log."""
-        self.unwritten = self.unwritten[count:]
-        self.written += count
+    def commit(self, length: int) -> None:
+        """The first *length* bytes are in the log."""
+        self.unwritten = self.unwritten[length:]
+        self.written += length

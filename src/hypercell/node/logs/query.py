@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
+from hypercell.node.logs.lines import count, split
 from hypercell.node.logs.log import START, Cursor, Log
 from hypercell.node.logs.record import Entry
 from hypercell.node.types import LogQuery, LogRecord, Output
@@ -14,7 +15,7 @@ from hypercell.node.types import LogQuery, LogRecord, Output
 
 async def read(log: Log, query: LogQuery, live: Callable[[], bool]) -> AsyncIterator[LogRecord]:
     """Records that match, oldest first. With `follow`, goes on until *live* says that nothing more will come."""
-    cursor = await asyncio.to_thread(_start, log, query, log.end())
+    cursor, skip = await asyncio.to_thread(_start, log, query, log.end())
     while True:
         changed, alive = log.changed(), live()
         entries, cursor = await log.forward(cursor)
@@ -22,7 +23,9 @@ async def read(log: Log, query: LogQuery, live: Callable[[], bool]) -> AsyncIter
             if query.until_ns and entry.time_ns > query.until_ns:
                 return
             if _wanted(entry, query):
-                yield LogRecord(entry.stream, entry.time_ns, entry.data)
+                for line in split(entry.data)[skip:]:
+                    yield LogRecord(entry.stream, entry.time_ns, line)
+                skip = 0
         if entries:
             continue
         if not (query.follow and alive):
@@ -48,16 +51,17 @@ def _wanted(entry: Entry, query: LogQuery) -> bool:
     return chosen and entry.time_ns >= query.since_ns
 
 
-def _start(log: Log, query: LogQuery, end: Cursor) -> Cursor:
+def _start(log: Log, query: LogQuery, end: Cursor) -> tuple[Cursor, int]:
+    """Where to begin, and how many lines of the first record that matches to leave out."""
     if query.tail == 0:
-        return end
+        return end, 0
     if query.tail > 0:
         return _tail(log, query, end)
-    return _since(log, query.since_ns)
+    return _since(log, query.since_ns), 0
 
 
-def _tail(log: Log, query: LogQuery, end: Cursor) -> Cursor:
-    """Before the last N records that match, read from the end."""
+def _tail(log: Log, query: LogQuery, end: Cursor) -> tuple[Cursor, int]:
+    """Before the last N lines that match, read from the end."""
     left = query.tail
     for segment in reversed(log.segments()):
         at = end.offset if segment == end.segment else log.segment_size(segment)
@@ -66,13 +70,13 @@ def _tail(log: Log, query: LogQuery, end: Cursor) -> Cursor:
             for entry in entries:
                 at -= entry.size
                 if entry.time_ns < query.since_ns:
-                    return Cursor(segment, at + entry.size)
+                    return Cursor(segment, at + entry.size), 0
                 if _wanted(entry, query) and not (query.until_ns and entry.time_ns > query.until_ns):
-                    left -= 1
-                    if left == 0:
-                        return Cursor(segment, at)
+                    left -= count(entry.data)
+                    if left <= 0:
+                        return Cursor(segment, at), -left
             at = before
-    return START
+    return START, 0
 
 
 def _since(log: Log, since_ns: int) -> Cursor:

@@ -35,6 +35,7 @@ class Entry:
     stdout_end: int
     stderr_end: int
     data: bytes
+    """Lines that came at once, or a piece of a line; 16 KiB at most."""
 
     @property
     def end(self) -> int:
