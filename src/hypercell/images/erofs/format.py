@@ -100,7 +100,7 @@ def superblock_block(
             0,
             root_nid,
             inodes,
-            seconds & 0xFFFFFFFFFFFFFFFF,
+            seconds,
             nanoseconds,
             blocks,
             meta_block,

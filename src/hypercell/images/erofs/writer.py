@@ -95,9 +95,10 @@ class ImageWriter:
         """Errors: `ImageFull`, OSError of the writes."""
         self._spool.close()
         order = list(_ordered(root))
-        times = Counter(inode.mtime_ns for inode, _, _ in order)
-        # Compact inodes have no time of their own, they take the superblock's: let that be the most common one.
-        self._build_time_ns = max(times, key=lambda time: (times[time], time >= 0, time))
+        # Compact inodes have no time of their own, they take the superblock's, which is unsigned: let that be the most
+        # common one.
+        times = Counter(inode.mtime_ns for inode, _, _ in order if inode.mtime_ns >= 0)
+        self._build_time_ns = max(times, key=lambda time: (times[time], time), default=0)
         xattrs = XattrTable(inode.xattrs for inode, _, _ in order if inode.xattrs)
         placed = [self._shape(inode, parent, links, xattrs) for inode, parent, links in order]
         del order

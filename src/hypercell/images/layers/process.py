@@ -15,6 +15,8 @@ from hypercell.images.layers.contract import LayerSource, ProgressCallback, Root
 from hypercell.images.layers.write import chain_id
 from hypercell.images.tar import DigestMismatch, LayerError, LimitExceeded, MalformedArchive
 
+CHILD = ("-I", "-m", "hypercell.images.layers.child")
+"""Arguments of the interpreter."""
 _LINE_BYTES = 64 << 10
 _TEXT = 1000
 _LAYER_ERRORS: dict[str, type[LayerError]] = {
@@ -28,7 +30,7 @@ async def run_child(
     """Start the child, pass on its progress, and return or raise what it says last."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-I", "-m", "hypercell.images.layers.child"),
+        *CHILD,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         pass_fds=descriptors,

@@ -9,7 +9,7 @@ from hypercell.base.errors import InvalidArgument
 def printable(name: bytes) -> str:
     """A member's name for people: at most 200 characters, nothing that a terminal would act on."""
     text = name.decode("utf-8", "backslashreplace")
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:200])
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:200])
     return shown + "…" if len(text) > 200 else shown
 
 
