@@ -42,7 +42,8 @@ static int make_directories(struct failure *f)
 	static const char *const directories[] = {"/run/hypercell", CONTAINER_DIRECTORY, DISK_DIRECTORY};
 
 	for (size_t i = 0; i < sizeof directories / sizeof directories[0]; i++) {
-		if (mkdir(directories[i], 0700) < 0 && errno != EEXIST)
+		// A container's root in its user namespace must get through to its own.
+		if (mkdir(directories[i], 0711) < 0 && errno != EEXIST)
 			return fail_errno(f, "make %s", directories[i]);
 	}
 	return 0;

@@ -101,7 +101,7 @@ static int start_init(struct container *c, struct process *init, const struct js
 		return -1;
 	c->namespaces = l->namespaces.create | l->namespaces.join;
 	(void)snprintf(directory, sizeof directory, "%s/%s", CONTAINER_DIRECTORY, c->id);
-	if (mkdir(directory, 0700) < 0 && errno != EEXIST)
+	if (mkdir(directory, 0711) < 0 && errno != EEXIST)
 		return fail_errno(f, "make %s", directory);
 	if (make_cgroup(c, l->config, f) < 0)
 		return -1;
