@@ -33,7 +33,7 @@ class TestNames:
             assert (await home.containers.inspect(T, ref)).id == ident
 
     async def test_one_that_is_not_there_is_named_in_dockers_words(self, home: House) -> None:
-        with pytest.raises(NotFound, match="^No such container: nothere$"):
+        with pytest.raises(NotFound, match=r"^No such container: nothere$"):
             await home.containers.inspect(T, "nothere")
         with pytest.raises(NotFound) as caught:
             await home.containers.inspect(T, "a\x1b[31m\n" * 100)
@@ -126,7 +126,7 @@ class TestTenants:
 
 class TestImages:
     async def test_an_image_that_is_not_here_is_named(self, home: House) -> None:
-        with pytest.raises(NotFound, match="^No such image: nope$"):
+        with pytest.raises(NotFound, match=r"^No such image: nope$"):
             await home.create("true", image="nope")
 
     async def test_an_image_is_in_use_as_long_as_a_container_is_made_of_it(self, home: House) -> None:
@@ -140,7 +140,7 @@ class TestImages:
 
     async def test_an_image_is_in_use_while_a_container_is_being_made(self, home: House) -> None:
         creating = asyncio.ensure_future(home.create("true"))
-        while not home.images.in_use(BUSYBOX_ID):
+        while not home.images.in_use(BUSYBOX_ID):  # noqa: ASYNC110
             await asyncio.sleep(0)
         await creating
 
