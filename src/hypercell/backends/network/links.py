@@ -25,6 +25,7 @@ _SIOCGIFINDEX = 0x8933
 _SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF = 0x89A0, 0x89A1, 0x89A2
 _TUNSETIFF = 0x400454CA
 _IFF_UP = 0x1
+_AF_BRIDGE = 7
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 
 MTU = 1500
@@ -104,6 +105,7 @@ def open_tap(name: str, bridge: str | None) -> int:
         if bridge is not None:
             (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
             _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
+            _allow_hairpin(index)
             set_up(name)
     except OSError as error:
         if descriptor >= 0:
@@ -111,6 +113,20 @@ def open_tap(name: str, bridge: str | None) -> int:
         hint = "an earlier hypervisor still holds it" if error.errno == errno.EBUSY else "is /dev/net/tun there?"
         raise Internal(f"cannot make the tap {name}: {error.strerror}", hint) from error
     return descriptor
+
+
+def _allow_hairpin(index: int) -> None:
+    """Let a frame leave by the port it came from: with br_netfilter, a container that calls its own published port
+    is bridged straight back. There is no ioctl for it: one rtnetlink message (RTM_SETLINK, rtnetlink(7))."""
+    mode = struct.pack("=HHB3x", 5, 4, 1)  # IFLA_BRPORT_MODE
+    attribute = struct.pack("=HH", 4 + len(mode), 0x8000 | 12) + mode  # IFLA_PROTINFO, nested
+    body = struct.pack("=BBHiII", _AF_BRIDGE, 0, 0, index, 0, 0) + attribute
+    head = struct.pack("=IHHII", 16 + len(body), 19, 1 | 4, 1, 0)  # RTM_SETLINK, NLM_F_REQUEST | NLM_F_ACK
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as control:
+        control.send(head + body)
+        (error,) = struct.unpack_from("=i", control.recv(4096), 16)
+    if error:
+        raise OSError(-error, os.strerror(-error))
 
 
 def set_sysctl(path: str, value: str) -> None:

@@ -91,6 +91,7 @@ table ip {name} {{
   }}
   chain through {{
     type filter hook forward priority filter;
+    iifname "{bridge}" oifname "{bridge}" accept
     oifname "{bridge}" ct state established,related accept
     oifname "{bridge}" ct status dnat accept
     oifname "{bridge}" drop
