@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from hypercell.agent import Client, Json, connect, frames
@@ -128,3 +128,12 @@ async def turns(count: int = 20) -> None:
     """Let the loop carry out what is ready."""
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Ask again until *condition* holds."""
+    for _ in range(600):
+        if await condition():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it never came true")

@@ -21,6 +21,7 @@ from tests.agent.raw import BOOT_ID, WELCOME, RawGuest, answering, payload, turn
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "HELLO_AGAIN", 0.01)
+    monkeypatch.setattr(client, "FLUSH_AFTER", 0.01)
 
 
 def welcome_frame(nonce: str) -> bytes:
@@ -153,10 +154,18 @@ async def test_nothing_more_is_written_while_the_guest_has_not_taken_the_hello()
 
 async def test_a_guest_that_took_the_hello_and_is_silent_gets_the_zeros() -> None:
     guest = RawGuest()
-    guest.answer = lambda guest, hello: guest.welcome(hello) if len(guest.hellos) == 3 else None
+    sizes: list[int] = []
+
+    def answer(guest: RawGuest, hello: dict[str, Any]) -> None:
+        sizes.append(guest.bytes_received)
+        if len(sizes) == 4:
+            guest.welcome(hello)
+
+    guest.answer = answer
     agent = await guest.connect()
-    assert len(guest.hellos) == 3
-    assert guest.bytes_received > 2 * frames.FLUSH
+    assert sizes[1] < 1000
+    assert sizes[2] > frames.FLUSH
+    assert sizes[3] > 2 * frames.FLUSH
     await agent.close()
 
 

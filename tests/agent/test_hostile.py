@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypercell.agent import Client, frames
+from hypercell.agent import Client, client, frames
 from hypercell.agent.frames import HEADER, SYNC
 from hypercell.agent.output import CREDIT
 from hypercell.base.errors import HypercellError
-from tests.agent.raw import RawGuest, payload, turns
+from tests.agent.raw import RawGuest, answering, payload, turns
 
 NAMES = st.sampled_from(["c", "init", "e1", "", "../x", "a" * 65, "\x1b"])
 NUMBERS = st.sampled_from([0, 1, 2, 9, 255, 2**31, 2**32, 2**63, 2**64 - 1, -1])
@@ -134,8 +134,6 @@ def test_anything_before_the_welcome_is_survived(stale: list[bytes]) -> None:
 
 
 FLOODS: dict[str, Callable[[int], bytes]] = {
-    "events": lambda n: frames.encode(frames.EVENT, 0, payload({"event": "container.oom", "container": f"c{n}"})),
-    "unknown events": lambda n: frames.encode(frames.EVENT, 0, payload({"event": f"e{n}"})),
     "windows": lambda n: frames.encode_window(n + 100, 0, 2**63),
     "empty data": lambda n: frames.encode(frames.DATA, 9),
     "old data": lambda n: frames.encode(frames.DATA, 9, b"x" * 100),
@@ -160,6 +158,35 @@ async def test_a_flood_is_not_kept(flood: Callable[[int], bytes]) -> None:
     assert output.position == 0
     assert held < 2_000_000
     await agent.close()
+
+
+async def test_a_flood_of_events_ends_the_connection() -> None:
+    guest = RawGuest()
+    events: list[Any] = []
+    agent = await guest.connect(events.append)
+    for n in range(client.EVENTS[0] * 2):
+        guest.event("container.oom", container=f"c{n}")
+    await asyncio.wait_for(agent.closed.wait(), 10)
+    assert "events" in str(agent.failure)
+    assert client.EVENTS[0] <= len(events) < client.EVENTS[0] * 2
+
+
+async def test_a_flood_of_log_lines_is_cut() -> None:
+    guest = RawGuest()
+    events: list[Any] = []
+    agent = await guest.connect(events.append)
+    for n in range(1000):
+        guest.event("log", level="info", message=f"line {n}")
+    guest.event("container.oom", container="c")
+    await guest_is_heard(guest, agent)
+    assert client.LOGS[0] <= len(events) < 500
+    assert events[-1]["event"] == "container.oom"
+    await agent.close()
+
+
+async def guest_is_heard(guest: RawGuest, agent: Client) -> None:
+    guest.script = answering({})
+    assert await agent.request("ping") == {}
 
 
 async def test_a_stream_that_nobody_reads_holds_no_more_than_its_credit() -> None:

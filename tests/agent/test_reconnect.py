@@ -15,7 +15,7 @@ from hypercell.agent.fake import FakeGuest
 from hypercell.agent.fake.streams import OutputRing
 from hypercell.agent.output import Output
 from hypercell.base.errors import VmFailed
-from tests.agent.raw import turns
+from tests.agent.raw import eventually, turns
 
 
 async def greeted(guest: FakeGuest, events: list[Any] | None = None) -> Client:
@@ -175,9 +175,11 @@ async def test_an_exit_that_nobody_saw_is_told_in_every_connection_until_it_is_r
     agent = await greeted(guest)
     await started(guest, agent, ["sleep", "0.01"])
     guest.drop()
-    async with asyncio.timeout(10):
-        while guest.containers["c"].status != "stopped":
-            await asyncio.sleep(0.01)
+
+    async def stopped() -> bool:
+        return guest.containers["c"].status == "stopped"
+
+    await eventually(stopped)
     for _ in range(2):
         events: list[Any] = []
         agent = await greeted(guest, events)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from hypercell.agent import frames, messages
+from hypercell.agent.budget import Budget
 from hypercell.agent.contract import Json, Opener, Welcome
 from hypercell.agent.frames import ProtocolError
 from hypercell.agent.greeting import Greeting, Unanswerable
@@ -21,8 +22,18 @@ from hypercell.agent.requests import Requests
 from hypercell.agent.streams import Streams
 from hypercell.base.errors import VmFailed
 
-HELLO_AGAIN: Final = 0.25
+HELLO_AGAIN: Final = 0.025
+"""Seconds without a WELCOME after which it is asked once more: a guest that notices late that its old host hung up
+may drop the new one's HELLO with it."""
+
+FLUSH_AFTER: Final = 0.25
 """Seconds without a WELCOME after which the guest is taken to be in the middle of an old frame."""
+
+EVENTS: Final = (5000, 1000.0)
+"""Events at once and per second; a guest that tells more is not ours."""
+
+LOGS: Final = (100, 20.0)
+"""Of these, lines of the agent's log; what is more is dropped."""
 
 _RECEIVE: Final = 64 * 1024
 _CLOSE: Final = 1.0
@@ -86,6 +97,9 @@ class Client(asyncio.BufferedProtocol):
         self._greeted_again = False
         self._parser = frames.FrameParser(frames.FROM_GUEST)
         self._buffer = _receive_buffer()
+        self._clock = loop.time
+        self._events = Budget(*EVENTS, loop.time())
+        self._logs = Budget(*LOGS, loop.time())
         self._writable: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] = loop.create_future()
         self._streams = Streams(self._send, lambda: self._writable)
@@ -126,11 +140,12 @@ class Client(asyncio.BufferedProtocol):
             loop = asyncio.get_running_loop()
             while True:
                 if not self._unread():
-                    flush = bytes(frames.FLUSH) if self._unanswered else b""
+                    flush = bytes(frames.FLUSH) if self._unanswered > 1 else b""
                     self._transport.write(flush + greeting.hello)
                     self._unanswered += 1
                 left = deadline - loop.time()
-                await asyncio.wait([self._greeted], timeout=min(HELLO_AGAIN, left))
+                patience = HELLO_AGAIN if self._unanswered == 1 else FLUSH_AFTER
+                await asyncio.wait([self._greeted], timeout=min(patience, left))
                 if self._greeted.done():
                     return self._greeted.result()
                 if greeting.refusal is not None:
@@ -232,8 +247,11 @@ class Client(asyncio.BufferedProtocol):
                 self._late_answer(kind, payload)
 
     def _event(self, payload: bytes) -> None:
+        now = self._clock()
+        if not self._events.take(now):
+            raise ProtocolError("more events than a guest can have")
         event = messages.event(payload)
-        if event is None:
+        if event is None or (event["event"] == "log" and not self._logs.take(now)):
             return
         if event["event"] == "process.exited":
             self._streams.exited(event["container"], event["process"])
