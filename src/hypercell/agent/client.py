@@ -137,18 +137,22 @@ class Client(asyncio.BufferedProtocol):
         assert greeting is not None
         try:
             self._take_over()
-            loop = asyncio.get_running_loop()
+            untaken = False
             while True:
-                if not self._unread():
+                if self._unread():
+                    untaken = True
+                elif untaken:
+                    untaken = False  # taken a moment ago: it gets its time to answer
+                else:
                     flush = bytes(frames.FLUSH) if self._unanswered > 1 else b""
                     self._transport.write(flush + greeting.hello)
                     self._unanswered += 1
-                left = deadline - loop.time()
+                left = deadline - self._clock()
                 patience = HELLO_AGAIN if self._unanswered == 1 else FLUSH_AFTER
                 await asyncio.wait([self._greeted], timeout=min(patience, left))
                 if self._greeted.done():
                     return self._greeted.result()
-                if greeting.refusal is not None:
+                if greeting.refusal is not None and self._unanswered > 1:
                     raise Unanswerable(greeting.refusal)
                 if left <= 0:
                     raise TimeoutError
