@@ -283,9 +283,9 @@ def test_the_child_is_nobody_for_good() -> None:
 
 
 async def test_too_little_memory_is_told_as_a_limit(tmp_path: Path, roots: Path) -> None:
-    layer = archive(*(file(b"%d" % i + b"n" * 200) for i in range(60_000)))
+    layer = archive(*(file(b"%d" % i + b"n" * 200) for i in range(40_000)))
     with pytest.raises(LimitExceeded, match="memory"):
-        await build_root([source(tmp_path, layer)], roots / "root", Limits(memory_bytes=60 << 20))
+        await build_root([source(tmp_path, layer)], roots / "root", Limits(memory_bytes=56 << 20))
     assert names(roots) == []
 
 

@@ -101,9 +101,9 @@ def test_ids_beyond_16_bits_are_kept(build: Build) -> None:
     assert [(f.uid, f.gid) for f in (image.tree()[b"a"], image.tree()[b"b"])] == [(65536, 4294967294), (65535, 65535)]
 
 
-def test_a_file_may_have_70000_names(build: Build) -> None:
-    image = build(archive(file(b"a", b"x"), *(link(b"%05d" % i, b"a") for i in range(70_000))))
-    assert image.file(image.directory(image.file(image.root_nid))[b"a"]).links == 70_001
+def test_a_file_may_have_more_names_than_16_bits_count(build: Build) -> None:
+    image = build(archive(file(b"a", b"x"), *(link(b"%05d" % i, b"a") for i in range(66_000))))
+    assert image.file(image.directory(image.file(image.root_nid))[b"a"]).links == 66_001
 
 
 def test_a_directory_counts_its_subdirectories(build: Build) -> None:

@@ -144,17 +144,16 @@ def test_an_image_built_by_buildah_agrees_with_umoci(build: Build, buildah_layou
     assert ours[b"d/two"][0] == 0o104711 and b"opt/new/f" in ours and b"opt/x" not in ours
 
 
-def test_thousands_of_a_distributions_files_agree_with_gnu_tar(build: Build, tmp_path: Path) -> None:
+def test_a_distributions_files_agree_with_gnu_tar(build: Build, tmp_path: Path) -> None:
     """This machine's own files, so that nothing is downloaded, packed parents first as distributions do."""
-    find = ["find", "etc", "var/lib/dpkg/info", "-print0"]
-    names = subprocess.run(find, cwd="/", check=True, capture_output=True).stdout.split(b"\x00")
-    everything = {b".", b"var", b"var/lib", b"var/lib/dpkg", *filter(None, names)}
-    listed = b"\x00".join(sorted(everything, key=lambda name: name.split(b"/")))
-    pack = ["tar", "-C", "/", "--format=pax", "--xattrs", "--no-recursion", "--null", "-T", "-", "-c"]
+    find = ["find", ".", "-print0"]
+    names = subprocess.run(find, cwd="/etc", check=True, capture_output=True).stdout.split(b"\x00")
+    listed = b"\x00".join(sorted(filter(None, names), key=lambda name: name.split(b"/")))
+    pack = ["tar", "-C", "/etc", "--format=pax", "--xattrs", "--no-recursion", "--null", "-T", "-", "-c"]
     layer = subprocess.run(pack, input=listed, check=True, capture_output=True).stdout
     target = tmp_path / "unpacked"
     target.mkdir()
     unpack = ["tar", "-C", target, "--xattrs", "--xattrs-include=*", "--same-owner", "-px"]
     subprocess.run(unpack, input=layer, check=True)
     ours = describe.of_image(build(layer))
-    assert len(ours) > 1000 and ours == describe.of_directory(target)
+    assert len(ours) > 500 and ours == describe.of_directory(target)

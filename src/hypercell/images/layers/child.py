@@ -8,6 +8,7 @@ with one JSON document a line: `{"progress": [layer, bytes]}` …, then `{"stats
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import os
 import sys
@@ -42,6 +43,7 @@ def main() -> int:
     limits = Limits(**job["limits"])
     sandbox.enter(limits.memory_bytes, limits.cpu_seconds, limits.image_bytes)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.disable()  # the tree has no cycles to find, and may have a million objects to look through
     lock = threading.Lock()
 
     def say(message: dict[str, Any]) -> None:
