@@ -148,7 +148,7 @@ class Client(asyncio.BufferedProtocol):
                     self._transport.write(flush + greeting.hello)
                     self._unanswered += 1
                 left = deadline - self._clock()
-                patience = HELLO_AGAIN if self._unanswered == 1 else FLUSH_AFTER
+                patience = HELLO_AGAIN if self._unanswered == 1 and not untaken else FLUSH_AFTER
                 await asyncio.wait([self._greeted], timeout=min(patience, left))
                 if self._greeted.done():
                     return self._greeted.result()
