@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hypercell.api.docker import containers, images, networks, system, unbuilt, volumes
+from hypercell.api.docker import containers, images, networks, plugins, system, unbuilt, volumes
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.errors import explain
 from hypercell.api.docker.version import HEADERS, check_version
@@ -11,7 +11,15 @@ from hypercell.api.http import Limits, Response, Route, Router, Server
 from hypercell.base.errors import NotFound
 
 # The unbuilt first: a container may be called anything, but not `x/checkpoints/y`.
-TABLES = (unbuilt.ROUTES, system.ROUTES, containers.ROUTES, images.ROUTES, networks.ROUTES, volumes.ROUTES)
+TABLES = (
+    unbuilt.ROUTES,
+    system.ROUTES,
+    containers.ROUTES,
+    images.ROUTES,
+    networks.ROUTES,
+    volumes.ROUTES,
+    plugins.ROUTES,
+)
 
 
 async def options(call: Call) -> Response:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import stat
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
 from hypercell.api.docker.decompress import decompressed
@@ -14,7 +15,7 @@ from hypercell.api.docker.engine import Call
 from hypercell.api.docker.query import flag
 from hypercell.api.docker.times import rfc3339
 from hypercell.api.http import Headers, Response, StreamResponse
-from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
 
 # Go's os.FileMode keeps the permission bits and has bits of its own for everything else.
 _GO_TYPES = {
@@ -30,14 +31,16 @@ _CHUNK = 64 * 1024
 
 
 async def stat_archive(call: Call) -> Response:
-    engine = call.app
-    found = await engine.containers.archive_stat(engine.tenant, call.params["name"], _path(call))
+    engine, name, path = call.app, call.params["name"], _path(call)
+    with _file_of(name, path):
+        found = await engine.containers.archive_stat(engine.tenant, name, path)
     return Response(200, headers=_stat_header(found))
 
 
 async def get_archive(call: Call) -> StreamResponse:
-    engine = call.app
-    found, content = await engine.containers.archive_get(engine.tenant, call.params["name"], _path(call))
+    engine, name, path = call.app, call.params["name"], _path(call)
+    with _file_of(name, path):
+        found, content = await engine.containers.archive_get(engine.tenant, name, path)
     return StreamResponse(content, content_type="application/x-tar", headers=_stat_header(found))
 
 
@@ -46,15 +49,28 @@ async def put_archive(call: Call) -> Response:
     encoding = call.header("content-encoding").lower()
     if encoding not in ("", "identity", "gzip", "bzip2", "xz"):
         raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not built yet", "send a tar, gzip, bzip2 or xz")
-    await engine.containers.archive_put(
-        engine.tenant,
-        call.params["name"],
-        _path(call),
-        _tar(call),
-        no_overwrite_dir_non_dir=flag(call.query, "noOverwriteDirNonDir"),
-        copy_uid_gid=flag(call.query, "copyUIDGID"),
-    )
+    name, path = call.params["name"], _path(call)
+    with _file_of(name, path):
+        await engine.containers.archive_put(
+            engine.tenant,
+            name,
+            path,
+            _tar(call),
+            no_overwrite_dir_non_dir=flag(call.query, "noOverwriteDirNonDir"),
+            copy_uid_gid=flag(call.query, "copyUIDGID"),
+        )
     return Response(200)
+
+
+@contextlib.contextmanager
+def _file_of(container: str, path: str) -> Iterator[None]:
+    """A path that is not there is told in docker's words, by which its CLI knows a destination that is to be made."""
+    try:
+        yield
+    except NotFound as error:
+        if error.message.startswith("No such container"):
+            raise
+        raise NotFound(f"Could not find the file {path} in container {container}") from error
 
 
 async def _tar(call: Call) -> AsyncIterator[bytes]:

@@ -32,9 +32,7 @@ _UNBUILT = {
     ],
     "volumes": ["POST /volumes/create", "PUT /volumes/{name}"],
     "plugins": [
-        "GET /plugins",
         "GET /plugins/privileges",
-        "GET /plugins/{name}/json",
         "POST /plugins/pull",
         "POST /plugins/create",
         "POST /plugins/{name}/enable",
