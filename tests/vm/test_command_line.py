@@ -24,7 +24,7 @@ GOLDEN = """
 qemu -name abc -nodefaults -no-user-config -no-reboot -display none
 -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny
 -M microvm,rtc=on,isa-serial=off,x-option-roms=off,auto-kernel-cmdline=on,mem-merge=off,dump-guest-core=off,acpi=off
--accel tcg,thread=multi,tb-size=64 -cpu max,svm=off -smp 2 -m 256M
+-accel tcg,thread=multi,tb-size=64 -cpu max,svm=off,erms=off,fsrm=off -smp 2 -m 256M
 -kernel /proc/self/fd/13 -initrd /proc/self/fd/14 -append quiet|console=hvc0
 -global virtio-mmio.force-legacy=false
 -chardev socket,id=qmp0,fd=11,server=on,wait=off -mon chardev=qmp0,mode=control

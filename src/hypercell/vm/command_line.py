@@ -60,7 +60,8 @@ def _machine(accelerator: str, spec: VmSpec) -> list[str]:
         cpu, accel = "host,vmx=off,svm=off", "kvm"
     else:
         threads = "multi" if spec.vcpus > 1 else "single"
-        cpu, accel = "max,svm=off", f"tcg,thread={threads},tb-size={_TRANSLATION_MIB}"
+        # String instructions that are fast on hardware go byte by byte under emulation; the guest shall avoid them.
+        cpu, accel = "max,svm=off,erms=off,fsrm=off", f"tcg,thread={threads},tb-size={_TRANSLATION_MIB}"
     return ["-M", machine, "-accel", accel, "-cpu", cpu, "-smp", str(spec.vcpus), "-m", f"{spec.memory_mib}M"]
 
 
