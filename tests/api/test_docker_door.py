@@ -275,6 +275,15 @@ async def test_hostile_values_come_back_as_they_were(client: Client, make: Make)
     assert set(view["Config"]["Env"]) >= {"A=b\nc", 'J={"x":1}'}
 
 
+async def test_what_an_image_declares_and_is_not_built_is_warned_of(client: Client) -> None:
+    changes = "&changes=VOLUME%20/data&changes=CMD%20true"
+    await client.ask("POST", f"/images/create?fromSrc=-&repo=declares&tag=1{changes}", root_tar(), {"X-Kind": "tar"})
+    _, made = await client.ask("POST", "/containers/create", {"Image": "declares:1"})
+    assert ["/data" in warning for warning in made["Warnings"]] == [True]
+    await client.ask("DELETE", f"/containers/{made['Id']}")
+    await client.ask("DELETE", "/images/declares:1")
+
+
 # Inspection and lists
 
 

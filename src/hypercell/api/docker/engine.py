@@ -22,9 +22,10 @@ class Engine:
     network: Network
     config: Config
     facts: Facts = field(default_factory=Facts)
-
     tenant: str = OPERATOR_TENANT
     """The local socket is the operator."""
+    image_warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By image id: see `create.image_warnings`."""
 
 
 Call = Request[Engine]
