@@ -7,16 +7,13 @@ PATCHES := $(wildcard kernel/*.patch)
 JOBS ?= 2
 # Nothing of the machine that builds it goes into the kernel.
 KBUILD := $(MAKE) -s --no-print-directory -C $(TREE) -j$(JOBS) KBUILD_BUILD_USER=hypercell KBUILD_BUILD_HOST=hypercell KBUILD_BUILD_TIMESTAMP=@0
-KERNEL_TOOLS := gcc flex bison bc perl patch xz strip
+BUILD_PACKAGES := gcc make flex bison bc perl patch xz-utils libc6-dev libelf-dev
 
 .PHONY: kernel
 kernel: $(OUT)/own/vmlinux $(OUT)/own/initrd
 
 $(OWN)/unpacked: $(PATCHES) kernel/own.mk
-	@for tool in $(KERNEL_TOOLS); do command -v $$tool >/dev/null || { \
-	    echo "building a kernel needs $(KERNEL_TOOLS): $$tool is missing" >&2; exit 1; }; done
-	@printf '#include <libelf.h>\n' | gcc -fsyntax-only -xc - || { \
-	    echo "building a kernel needs libelf-dev" >&2; exit 1; }
+	@../tools/install-packages $(BUILD_PACKAGES)
 	rm -rf $(OWN)
 	mkdir -p $(TREE)
 	cd $(OWN) && $(APT_DOWNLOAD) $(SOURCE_PACKAGE) && dpkg-deb -x $(SOURCE_PACKAGE)_*.deb package
@@ -26,9 +23,9 @@ $(OWN)/unpacked: $(PATCHES) kernel/own.mk
 	touch $@
 
 $(OWN)/configured: $(OWN)/unpacked kernel/fragment kernel/check-fragment
-	$(KBUILD) tinyconfig
+	$(KBUILD) tinyconfig >/dev/null 2>&1
 	cd $(TREE) && scripts/kconfig/merge_config.sh -m .config $(abspath kernel/fragment) >/dev/null
-	$(KBUILD) olddefconfig
+	$(KBUILD) olddefconfig >/dev/null 2>&1
 	kernel/check-fragment kernel/fragment $(TREE)/.config
 	touch $@
 
