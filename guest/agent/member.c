@@ -110,7 +110,7 @@ int member_strings(const struct json *o, const char *key, const struct json **ou
 int member_name(const struct json *o, const char *key, const char **out, struct failure *f)
 {
 	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
-	const char *name = NULL;
+	const char *name = "";
 
 	if (member_string(o, key, MEMBER_REQUIRED, &name, f) < 0)
 		return -1;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,32 +26,27 @@ static const char *environment_value(const struct json *process, const char *nam
 	return found;
 }
 
-// The strings of a list, with room for one more and the NULL.
-static char **copy_strings(const struct json *list, struct failure *f)
+// The strings of a list, with room for one more and the NULL. They stay the list's own.
+static char **point_at_strings(const struct json *list, struct failure *f)
 {
 	char **out = calloc(json_length(list) + 2, sizeof *out);
 
-	for (size_t i = 0; out != NULL && i < json_length(list); i++) {
-		out[i] = strdup(json_string(json_at(list, i), ""));
-		if (out[i] == NULL)
-			out = NULL;
-	}
 	if (out == NULL)
 		(void)fail(f, "internal", "out of memory");
+	for (size_t i = 0; out != NULL && i < json_length(list); i++)
+		out[i] = (char *)(uintptr_t)json_string(json_at(list, i), ""); // execve does not write to them
 	return out;
 }
 
 int program_build(const struct json *process, const char *home, struct program *out, struct failure *f)
 {
-	char entry[PATH_MAX + 8];
-
-	out->arguments = copy_strings(json_get(process, "args"), f);
-	out->environment = copy_strings(json_get(process, "env"), f);
+	out->arguments = point_at_strings(json_get(process, "args"), f);
+	out->environment = point_at_strings(json_get(process, "env"), f);
 	if (out->arguments == NULL || out->environment == NULL)
 		return -1;
 	if (environment_value(process, "HOME") == NULL) {
-		(void)snprintf(entry, sizeof entry, "HOME=%s", home);
-		out->environment[json_length(json_get(process, "env"))] = strdup(entry);
+		(void)snprintf(out->home, sizeof out->home, "HOME=%s", home);
+		out->environment[json_length(json_get(process, "env"))] = out->home;
 	}
 	return 0;
 }

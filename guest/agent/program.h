@@ -11,6 +11,7 @@
 struct program {
 	char path[PATH_MAX];
 	char **arguments, **environment; // as execve takes them
+	char home[PATH_MAX + 8];
 };
 
 // Builds arguments and environment of an OCI process object; `home` is HOME where the environment has none.

@@ -83,17 +83,18 @@ void request_reply_pid(struct request *r, int pid)
 	request_reply(r, &t);
 }
 
-static int dispatch(struct request *r, const struct json *body, struct failure *f)
+static const struct operation *find_operation(const struct json *body, struct failure *f)
 {
-	const char *name = NULL;
+	const char *name = "";
 
 	if (member_string(body, "op", MEMBER_REQUIRED, &name, f) < 0)
-		return -1;
+		return NULL;
 	for (const struct operation *o = operations; o->name != NULL; o++) {
 		if (strcmp(o->name, name) == 0)
-			return o->handler(r, body, f);
+			return o;
 	}
-	return fail(f, "unsupported", "this agent has no operation %.64s", name);
+	(void)fail(f, "unsupported", "this agent has no operation %.64s", name);
+	return NULL;
 }
 
 void request_received(uint32_t id, const char *payload, size_t n)
@@ -111,11 +112,11 @@ void request_received(uint32_t id, const char *payload, size_t n)
 		return;
 	}
 	r->body = json_parse(payload, n, error);
-	int result;
+	const struct operation *o = NULL;
 	if (!json_is_object(r->body))
-		result = fail(&f, "invalid", "the request is no JSON object: %s", r->body == NULL ? error : "another type");
+		(void)fail(&f, "invalid", "the request is no JSON object: %s", r->body == NULL ? error : "another type");
 	else
-		result = dispatch(r, r->body, &f);
-	if (result < 0)
+		o = find_operation(r->body, &f);
+	if (o == NULL || o->handler(r, r->body, &f) < 0)
 		request_fail(r, &f);
 }
