@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -62,22 +63,26 @@ def empty_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[Boot]:
-    """Boots VMs; afterwards nothing is left of them. A guest whose agent died must not pass for a good one."""
-    config = settings(tmp_path)
+    """Boots VMs, of `$HYPERCELL_KERNEL` if that is set; afterwards nothing is left of them. A guest whose agent died must not pass for a good one."""
+    config = settings(tmp_path, kernel=os.environ.get("HYPERCELL_KERNEL", "auto"))
     kernel = guest_kernel(config)
     config.root.mkdir(parents=True)
     driver = open_driver(config)
     guests: list[Guest] = []
 
     async def boot(
-        *, disk: Path | None = None, memory_mib: int = 192, vcpus: int = 1, configured: bool = True
+        *, disk: Path | None = None, memory_mib: int = 152, vcpus: int = 1, configured: bool = True
     ) -> Guest:
         if disk is None:
             disk = tmp_path / f"rw{len(guests)}"
             shutil.copyfile(empty_disk, disk)
         disks = {Slot.ROOT: Disk(image, read_only=True), Slot.WRITABLE: Disk(disk, read_only=False)}
         guest = Guest(
-            await driver.launch(specification(config.root, kernel, disks=disks, memory_mib=memory_mib, vcpus=vcpus))
+            await driver.launch(
+                specification(
+                    config.root, kernel, disks=disks, memory_mib=memory_mib + kernel.overhead_mib, vcpus=vcpus
+                )
+            )
         )
         guests.append(guest)
         await guest.connect()
@@ -95,8 +100,6 @@ async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[B
 
 def random_text() -> str:
     """64 bytes of entropy in base64."""
-    import base64
-
     return base64.b64encode(os.urandom(64)).decode()
 
 

@@ -52,7 +52,7 @@ async def test_figures_are_told(guest: Guest) -> None:
     assert stats["pids"]["current"] >= 1
     assert stats["interfaces"] == []
     assert stats["cpus"] == 1
-    assert 64 << 20 < stats["memory_total"] <= 192 << 20
+    assert 64 << 20 < stats["memory_total"] <= 256 << 20
     rows = (await guest.ask("container.processes", container="c"))["processes"]
     assert {row["pid"]: row["ppid"] for row in rows}[1] == 0
     child = {row["ppid"]: row for row in rows}[1]

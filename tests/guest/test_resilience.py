@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import random
 import struct
 import time
@@ -193,12 +192,8 @@ async def test_two_hundred_lives_leave_nothing(guest: Guest) -> None:
 
 
 async def test_a_small_machine_is_enough(boot: Boot) -> None:
-    guest = await boot(memory_mib=104 if _is_distribution() else 64)
+    guest = await boot(memory_mib=24)
     assert (await guest.run("c", "echo", "fine")).stdout == b"fine\n"
-
-
-def _is_distribution() -> bool:
-    return os.environ.get("HYPERCELL_KERNEL") == "distribution"
 
 
 async def test_an_idle_agent_sleeps(guest: Guest) -> None:
