@@ -12,6 +12,7 @@ from hypercell.base.config import Config
 from hypercell.vm import fake, open_driver
 from hypercell.vm.driver import Driver, GuestKernel, Vm, VmSpec
 from tests.support.vm import specification
+from tests.vm.guest_tools import panicking
 
 
 @dataclass
@@ -26,12 +27,13 @@ class Rig:
         return specification(self.config.root, self.kernel, **other)
 
     async def panicking(self) -> Vm:
-        """A VM whose kernel panics while it boots: there is nothing to run."""
-        words = self.kernel.command_line.replace("rdinit=/init", "rdinit=/nothing")
-        vm = await self.driver.launch(self.specification(kernel=replace(self.kernel, command_line=words)))
+        """A VM whose kernel panics at once."""
         if isinstance(self.driver, fake.FakeDriver):
+            vm = await self.driver.launch(self.specification())
             self.driver.machine.panic(vm.id)
-        return vm
+            return vm
+        initrd = panicking(self.kernel.initrd, self.config.root)
+        return await self.driver.launch(self.specification(kernel=replace(self.kernel, initrd=initrd)))
 
     async def restart(self) -> None:
         """The daemon ends and another begins."""

@@ -4,27 +4,16 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import lzma
 import shutil
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-GUEST = Path(__file__).resolve().parents[2] / "guest"
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(name).stem, GUEST / name)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
+from tests.vm.guest_tools import GUEST, members, tool
 
 bzimage = tool("kernel/bzimage.py")
 initramfs = tool("initramfs.py")
@@ -82,21 +71,6 @@ def test_lz4_is_unpacked_byte_by_byte() -> None:
 def test_what_is_no_kernel_is_refused(image: bytes) -> None:
     with pytest.raises(ValueError):
         bzimage.vmlinux(image)
-
-
-def members(archive: bytes) -> dict[str, tuple[int, bytes]]:
-    """Name -> (mode, content) of a newc cpio, read as the kernel does."""
-    found, position = {}, 0
-    while True:
-        assert archive[position : position + 6] == b"070701"
-        fields = [int(archive[position + 6 + 8 * n : position + 14 + 8 * n], 16) for n in range(13)]
-        name_end = position + 110 + fields[11]
-        name = archive[position + 110 : name_end - 1].decode()
-        data_at = (name_end + 3) & ~3
-        if name == "TRAILER!!!":
-            return found
-        found[name] = (fields[1], archive[data_at : data_at + fields[6]])
-        position = (data_at + fields[6] + 3) & ~3
 
 
 def test_the_initramfs_holds_the_agent_and_the_modules(tmp_path: Path) -> None:
