@@ -47,7 +47,7 @@ def raw_mode(active: bool) -> Iterator[None]:
         yield
         return
     saved = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSANOW)  # what was typed ahead is kept
     try:
         yield
     finally:
