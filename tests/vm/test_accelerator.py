@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.vm import accel
-from hypercell.vm.accel import choose, judge, run_trial
+from hypercell.vm.accel import choose, device_groups, judge, run_trial
 
 
 def decided(monkeypatch: pytest.MonkeyPatch, result: tuple[bool, bool, str]) -> None:
@@ -33,6 +34,7 @@ def test_a_device_is_judged_by_its_speed(
 ) -> None:
     device = tmp_path / "kvm"
     device.touch()
+    device.chmod(0o666)
     verdict = judge(device, lambda: trial)
     assert verdict[:2] == (usable, fast)
     assert says in verdict[2]
@@ -43,6 +45,28 @@ def test_without_a_device_nothing_is_tried(tmp_path: Path) -> None:
         raise AssertionError
 
     assert judge(tmp_path / "kvm", trial)[:2] == (False, False)
+
+
+def test_a_device_that_only_root_may_open_is_of_no_use_to_hypervisors(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    for mode in (0o600, 0o640, 0o644):
+        device.chmod(mode)
+        usable, fast, reason = judge(device, lambda: {"loop_us": 60, "exit_us": 1.4})
+        assert (usable, fast) == (False, False)
+        assert "chmod" in reason
+
+
+@pytest.mark.root
+def test_a_hypervisor_gets_the_devices_group_and_never_roots(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    device.chmod(0o660)
+    assert device_groups(device) is None
+    os.chown(device, 0, 107)
+    assert device_groups(device) == [107]
+    device.chmod(0o666)
+    assert device_groups(device) == []
 
 
 def program(directory: Path, text: str) -> Path:

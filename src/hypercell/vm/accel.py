@@ -69,12 +69,23 @@ def judge(device: Path, trial: Callable[[], dict[str, object]]) -> tuple[bool, b
     loop, leave = result.get("loop_us"), result.get("exit_us")
     if not isinstance(loop, int) or not isinstance(leave, int | float):
         return False, False, f"{device} exists, but a trial failed: {result.get('error', 'no answer')}"
+    open_to_all = device_groups(device) is not None
     if loop > _SLOWEST_LOOP_US:
         text = f"{device} exists, but emulates: 100000 rounds of a loop took {loop / 1000:.0f} ms, not 0.05"
-        return True, False, text
+        return open_to_all, False, text
     if leave > _SLOWEST_EXIT_US:
-        return True, False, f"{device} exists, but leaving the guest takes {leave:.0f} µs, not 2"
+        return open_to_all, False, f"{device} exists, but leaving the guest takes {leave:.0f} µs, not 2"
+    if not open_to_all:
+        return False, False, f"{device} is not open to hypervisors, which are users of their own: chgrp kvm, chmod 0660"
     return True, True, f"{device} runs guests on the hardware ({leave:.1f} µs to leave the guest)"
+
+
+def device_groups(device: Path = _DEVICE) -> list[int] | None:
+    """The supplementary groups with which any user may open *device*; None when there are none (but root's)."""
+    status = device.stat()
+    if status.st_mode & 0o006 == 0o006:
+        return []
+    return [status.st_gid] if status.st_mode & 0o060 == 0o060 and status.st_gid != 0 else None
 
 
 def run_trial(program: Path = _TRIAL, patience: float = _PATIENCE) -> dict[str, object]:

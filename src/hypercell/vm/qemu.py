@@ -89,7 +89,7 @@ class QemuDriver:
             descriptors.callback(os.close, output)
             passed = inherited.all() + ([spec.nic.tap] if spec.nic else [])
             command = command_line.build(program, record.accelerator, spec, inherited)
-            pid = spawn.spawn(command, record.uid, spawn.kvm_groups(record.accelerator), passed, output)
+            pid = spawn.spawn(command, record.uid, _groups(record.accelerator), passed, output)
             cgroups.join(groups, pid)
             process = Process.child(pid)
             record = replace(record, pid=pid, start_time=start_time(pid))
@@ -181,6 +181,11 @@ def _check(spec: VmSpec) -> None:
         raise InvalidArgument(f"a VM has {_LEAST_MEMORY_MIB} MiB to 1 TiB of memory, not {spec.memory_mib} MiB")
     if spec.nic is not None and not _MAC.fullmatch(spec.nic.mac):
         raise InvalidArgument(f"{spec.nic.mac[:40]!r} is no MAC address", "six lower-case hex bytes with colons")
+
+
+def _groups(accelerator: str) -> list[int]:
+    """The supplementary groups of a hypervisor: none, but that of /dev/kvm where it is needed to open it."""
+    return (accel.device_groups() or []) if accelerator == accel.KVM else []
 
 
 def _open(spec: VmSpec, directory: VmDirectory, descriptors: ExitStack) -> command_line.Descriptors:

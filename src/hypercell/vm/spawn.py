@@ -15,7 +15,6 @@ from pathlib import Path
 from hypercell.base.errors import InvalidArgument, VmFailed
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-_KVM = Path("/dev/kvm")
 
 
 def find_program(name: str) -> str:
@@ -56,14 +55,6 @@ def open_boot_file(path: Path) -> int:
         os.close(descriptor)
         raise VmFailed(f"others may not read {path}, as hypervisors must", "hypervisor-failed", f"chmod a+r {path}")
     return descriptor
-
-
-def kvm_groups(accelerator: str) -> list[int]:
-    """The supplementary groups of a hypervisor: none, but that of /dev/kvm where it is needed to open it."""
-    if accelerator != "kvm":
-        return []
-    status = _KVM.stat()
-    return [] if status.st_mode & 0o006 == 0o006 else [status.st_gid]
 
 
 def spawn(command: list[str], user: int, groups: list[int], inherited: list[int], output: int) -> int:
