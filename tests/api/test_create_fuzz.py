@@ -28,7 +28,7 @@ _config = st.sampled_from([name for name in PLAIN if name not in ("HostConfig", 
 _host = st.sampled_from([*PLAIN["HostConfig"], "Mounts", "Tmpfs", "Annotations", "Sysctls", "Init", "Runtime"])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.dictionaries(_config, _values, max_size=3), st.dictionaries(_host, _values, max_size=3))
 def test_any_values_of_known_members(config: dict[str, Any], host: dict[str, Any]) -> None:
     body = json.dumps({**PLAIN, **config, "HostConfig": {**PLAIN["HostConfig"], **host}}).encode()

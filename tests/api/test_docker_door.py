@@ -156,6 +156,15 @@ async def test_a_web_page_is_refused(client: Client) -> None:
     assert "Origin" in answer["message"]
 
 
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"])
+async def test_what_is_not_called_json_is_not_read_as_json(client: Client, kind: str) -> None:
+    for path in ("/containers/create", "/containers/x/exec", "/containers/x/update"):
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\n"
+        await client.send(head.encode() + b"{}")
+        status, _, body = await client.answer()
+        assert (status, b"must be 'application/json'" in body) == (400, True)
+
+
 async def test_info_and_version_have_what_clients_read(client: Client) -> None:
     _, info = await client.ask("GET", "/info")
     assert {"Containers", "Images", "NCPU", "MemTotal", "ServerVersion", "OSType", "Swarm", "Runtimes"} <= info.keys()

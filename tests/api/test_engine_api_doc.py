@@ -21,8 +21,8 @@ SWARM = ("/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs", "/pl
 
 
 def named(text: str, column: int) -> set[str]:
-    """`METHOD /path` of every route in a column of tables; a bare word stands for the path of the one before with another end,
-    or for another method of it."""
+    """`METHOD /path` of every route in a column of tables; a bare word stands for the path of the one before with
+    another end, or for another method of it."""
     found: set[str] = set()
     for row in text.splitlines():
         if not row.startswith("|"):

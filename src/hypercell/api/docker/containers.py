@@ -19,7 +19,7 @@ from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.exec import create_exec, inspect_exec, resize_exec, start_exec
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.logs import container_logs
-from hypercell.api.docker.query import flag, json_fields, number, window
+from hypercell.api.docker.query import flag, json_body, json_fields, number, window
 from hypercell.api.docker.stats import container_stats
 from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.docker.top import container_top
@@ -35,7 +35,7 @@ _PRUNE_FILTERS = frozenset(("label", "label!", "until"))
 
 async def create_container(call: Call) -> Response:
     engine = call.app
-    parsed = parse_create(await call.read(), call.query.get("name"))
+    parsed = parse_create(await json_body(call), call.query.get("name"))
     request = parsed.request
     if call.version < (1, 25):
         request = replace(request, auto_remove=False)  # such a client removes its containers itself

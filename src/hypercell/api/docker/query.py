@@ -50,10 +50,16 @@ def _dimension(query: Query, name: str, word: str) -> int:
     return int(text)
 
 
+async def json_body(call: Call) -> bytes:
+    """The body of a request that must be JSON. Raises `InvalidArgument` for one that says it is something else: a web
+    page can send forms and plain text without asking anybody, but not this type."""
+    kind = call.header("content-type").partition(";")[0].strip().lower()
+    if kind != "application/json" and (kind or call.body.length != 0):
+        raise InvalidArgument(f"unsupported Content-Type header ({kind[:100]}): must be 'application/json'")
+    return await call.read()
+
+
 async def json_fields(call: Call) -> Fields:
     """The body as one JSON object; an empty body is an empty object. Raises `InvalidArgument`."""
-    kind = call.header("content-type").partition(";")[0].strip().lower()
-    if kind not in ("", "application/json"):
-        raise InvalidArgument(f"unsupported Content-Type header ({kind[:100]}): must be 'application/json'")
-    body = await call.read()
+    body = await json_body(call)
     return Fields(load_json(body) if body.strip() else {})

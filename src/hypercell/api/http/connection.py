@@ -77,6 +77,8 @@ class Connection(Generic[A]):
         except (HypercellError, h11.RemoteProtocolError) as error:
             return await self._refuse(_as_http(error))
         reply = await self._reply(request)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s %s -> %s", request.method, request.path, _outcome(reply))
         if reply is None:
             return False
         if isinstance(reply, Hijack):
@@ -135,7 +137,10 @@ class Connection(Generic[A]):
         except ConnectionError:
             raise
         except Exception as error:
-            return self._server.explain(request, _as_http(error))
+            told = _as_http(error)
+            if told.status >= 500 and told.status != 501 and told is error:
+                log.error("%s %s: %s", request.method, request.path, told)
+            return self._server.explain(request, told)
 
     async def _handle(self, route: Route[A], request: Request[A]) -> Reply:
         if not route.until_gone:
@@ -299,6 +304,12 @@ class Connection(Generic[A]):
 
 def _head(status: int, headers: list[tuple[str, str]]) -> h11.Response:
     return h11.Response(status_code=status, headers=headers, reason=http.client.responses.get(status, ""))
+
+
+def _outcome(reply: Reply | None) -> str:
+    if reply is None:
+        return "the client left"
+    return "hijacked" if isinstance(reply, Hijack) else str(reply.status)
 
 
 _date: tuple[int, str] = (0, "")
