@@ -14,6 +14,7 @@
 
 #include "archive.h"
 #include "archive_links.h"
+#include "archive_names.h"
 #include "archive_path.h"
 #include "path.h"
 #include "tar.h"
@@ -200,23 +201,35 @@ static int write_entry(struct walk *w, int parent, const char *base, dev_t devic
 	return end_member(w);
 }
 
-static int write_children(struct walk *w, DIR *listing, dev_t device, int depth)
+static int write_names(struct walk *w, int directory, const struct archive_names *names, dev_t device, int depth)
 {
-	const struct dirent *entry;
 	size_t length = strlen(w->name);
 
-	while ((entry = readdir(listing)) != NULL) {
-		const char *base = entry->d_name;
-		if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
-			continue;
+	for (size_t i = 0; i < names->length; i++) {
+		const char *base = names->names[i];
 		if (length + strlen(base) + 2 > sizeof w->name)
 			return fail(w->f, "invalid", "a path below %.200s is too long", w->name);
 		memcpy(w->name + length, base, strlen(base) + 1);
-		if (write_entry(w, dirfd(listing), base, device, depth) != 0)
+		if (write_entry(w, directory, base, device, depth) != 0)
 			return -1;
 		w->name[length] = '\0';
 	}
 	return 0;
+}
+
+static int write_children(struct walk *w, DIR *listing, dev_t device, int depth)
+{
+	struct archive_names names = {0};
+	int result;
+
+	while ((result = archive_names_read(&names, listing)) > 0) {
+		if (write_names(w, dirfd(listing), &names, device, depth) != 0) {
+			archive_names_free(&names);
+			return -1;
+		}
+	}
+	archive_names_free(&names);
+	return result == 0 ? 0 : fail_errno(w->f, "reading %.300s", w->name);
 }
 
 // w->name without its final slash, as which the root is "". A negative depth stores the directory alone.

@@ -152,12 +152,13 @@ static void test_archives_of_other_tars_are_unpacked_as_they_unpack_them(void)
 static void names(const char *path, const char *wanted)
 {
 	EXPECT(get(path, "out.tar") == 0);
-	EXPECT_TEXT(answer_of("tar --quoting-style=literal -tPf out.tar | sort | head -4 | tr '\\n' ' '"), wanted);
+	EXPECT_TEXT(answer_of("tar --quoting-style=literal -tPf out.tar | head -4 | tr '\\n' ' '"), wanted);
 }
 
 static void test_names_begin_as_docker_wants_them(void)
 {
 	shell("mkdir -p root/n/etc; echo 1 > root/n/etc/a; ln -s etc root/n/e; ln -s n/etc/a root/toa; ln -s n root/ton");
+	// Sorted, as docker has them.
 	names("/n", "n/ n/e n/etc/ n/etc/a ");
 	names("/n/", "n/ n/e n/etc/ n/etc/a ");
 	names("/n/.", "./ ./e ./etc/ ./etc/a ");
