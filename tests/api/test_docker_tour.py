@@ -254,7 +254,7 @@ def test_logs_in_every_form(tour: Daemon) -> None:
         assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", stamp) for stamp in times)
         assert tour.docker("logs", "--since", times[1], "talker").stdout == "two\nthree\n"
         assert tour.docker("logs", "--until", times[0], "talker").stdout == "one\n"
-        assert tour.docker("logs", "--since", "0s", "talker").stdout == ""
+        assert tour.docker("logs", "--since", str(int(time.time()) + 60), "talker").stdout == ""
     finally:
         tour.docker("rm", "-f", "talker")
 
