@@ -8,15 +8,15 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from hypercell.agent import connect
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud import Cloud, open_cloud
-from hypercell.cloud.contract import ContainerRequest, ContainerView, Event, LogQuery, Output, Status
+from hypercell.cloud.contract import ContainerRequest, ContainerView, LogQuery, Output, Status
 from hypercell.images.contract import Images
-from hypercell.node import Bounds, Node, open_node
+from hypercell.node import Bounds, Node, NodeEvent, open_node
 from tests.support.image_shelf import ImageShelf
 from tests.support.machine import KERNEL, Machine, MachineDriver
 from tests.support.network import MemoryNetwork
@@ -25,17 +25,18 @@ T = "default"
 QUICK = Bounds(request=1.0, reconnect=1.0, drain=2.0, shutdown=1.0, kill=0.5, close=1.0)
 
 
-class House:
-    """Opens and closes daemons on one machine. `containers` is the service of the daemon that is open."""
+class Resident:
+    """Who works with a daemon, whatever its VMs are."""
 
-    def __init__(self, directory: Path, machine: Machine | None = None, **settings: Any) -> None:
+    stubborn: tuple[str, ...] = ("stubborn",)
+    """A command that ignores what it may."""
+    denied = "denied"
+    """A program that is there and cannot be run."""
+
+    def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.machine = machine or Machine(directory)
-        small = {"rootfs_size": 64 * 1024**2, "log_size": 200 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
-        self.config = replace(Config(), root=directory / "root", run=directory / "run", **{**small, **settings})
-        self.network = MemoryNetwork(directory / "network.json")
-        self.images = ImageShelf(directory)
-        self.events: list[Event] = []
+        self.config = Config()
+        self.events: list[NodeEvent] = []
         self.cloud: Cloud | None = None
 
     @property
@@ -48,21 +49,24 @@ class House:
         assert self.cloud is not None
         return self.cloud.node
 
-    async def open(self) -> House:
-        self.config.root.mkdir(parents=True, exist_ok=True)
-        self.db = await Database.open(self.config.database)
-        driver = MachineDriver(self.machine.path)
-        images: Images = self.images  # type: ignore[assignment]
-        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK)
-        self.cloud = await open_cloud(self.config, self.db, node, images)
-        node.listen(lambda event: self.events.append(event))  # type: ignore[arg-type, return-value]
-        return self
+    async def open(self) -> Self:
+        raise NotImplementedError
 
     async def close(self) -> None:
-        if self.cloud is not None:
-            await self.cloud.close()
-            await self.db.close()
-            self.cloud = None
+        raise NotImplementedError
+
+    async def vms(self) -> list[str]:
+        """Ids of all VMs of which anything is left."""
+        return await self.node.services.driver.known()
+
+    def ports(self) -> set[str]:
+        """Ids of what has a place on the network."""
+        raise NotImplementedError
+
+    async def leftovers(self) -> list[str]:
+        """What there is of containers."""
+        directories = [path.name for path in self.config.containers.iterdir()]
+        return [*await self.vms(), *directories, *self.ports()]
 
     async def reopen(self) -> None:
         """The daemon ends in order and comes back."""
@@ -79,6 +83,10 @@ class House:
         ident = await self.create(*command, **request)
         await self.containers.start(T, ident)
         return ident
+
+    async def run_polite(self, **request: Any) -> str:
+        """A container that runs until a signal ends it: in a real one, no matter of course for PID 1."""
+        return await self.run("sleep", "infinity", **request)
 
     async def wait(self, ident: str, condition: str = "not-running") -> int:
         async with asyncio.timeout(20):
@@ -117,11 +125,11 @@ class House:
         return b"".join([record.data async for record in self.containers.logs(T, ident, LogQuery(**query))])
 
     def actions(self, ident: str) -> list[str]:
-        return [event.action for event in self.events if event.record.id == ident]  # type: ignore[attr-defined]
+        return [event.action for event in self.events if event.record.id == ident]
 
     def attributes(self, ident: str, action: str) -> dict[str, str]:
         """Of its last event of that kind."""
-        found = [e for e in self.events if e.record.id == ident and e.action == action]  # type: ignore[attr-defined]
+        found = [e for e in self.events if e.record.id == ident and e.action == action]
         return dict(found[-1].attributes)
 
     async def settled(self) -> None:
@@ -130,6 +138,37 @@ class House:
         for container in list(self.cloud.node.containers.values()):
             async with container.lock:
                 pass
+
+
+class House(Resident):
+    """Opens and closes daemons on one machine of fake guests."""
+
+    def __init__(self, directory: Path, machine: Machine | None = None, **settings: Any) -> None:
+        super().__init__(directory)
+        self.machine = machine or Machine(directory)
+        small = {"rootfs_size": 64 * 1024**2, "log_size": 200 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
+        self.config = replace(Config(), root=directory / "root", run=directory / "run", **{**small, **settings})
+        self.network = MemoryNetwork(directory / "network.json")
+        self.images = ImageShelf(directory)
+
+    async def open(self) -> Self:
+        self.config.root.mkdir(parents=True, exist_ok=True)
+        self.db = await Database.open(self.config.database)
+        driver = MachineDriver(self.machine.path)
+        images: Images = self.images  # type: ignore[assignment]
+        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK)
+        self.cloud = await open_cloud(self.config, self.db, node, images)
+        node.listen(self.events.append)
+        return self
+
+    async def close(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.close()
+            await self.db.close()
+            self.cloud = None
+
+    def ports(self) -> set[str]:
+        return set(self.network.ports)
 
 
 @contextlib.asynccontextmanager

@@ -179,6 +179,8 @@ class Container:
             self.emit("kill", signal=str(SIGKILL))
             await self.end_by_force(run)
         await run.settled.wait()
+        # It may have ended by itself just before, and the policy have decided before we did.
+        await self.cancel_restart()
 
     async def kill(self, signal: int) -> None:
         self.refuse_removed()
@@ -193,6 +195,7 @@ class Container:
         if signal == SIGKILL:
             await self.end_by_force(run)
             await run.settled.wait()
+            await self.cancel_restart()
         else:
             await self.signal(signal)
 
@@ -227,11 +230,13 @@ class Container:
             return self.run is None
 
     async def cancel_restart(self) -> bool:
-        """Call off a restart that the policy has planned; True if there was one."""
-        pending, self.pending_restart = self.pending_restart, None
-        if pending is None or self.status is not Status.RESTARTING:
+        """Call off a restart that the policy wants; True if it wanted one. It may not be planned yet: the VM of the run
+        before may still be ending."""
+        if self.status is not Status.RESTARTING:
             return False
-        pending.cancel()
+        pending, self.pending_restart = self.pending_restart, None
+        if pending is not None:
+            pending.cancel()
         self.status = Status.EXITED
         await self.save(phase=Phase.EXITED, stopped_by_user=True)
         self.waits.exited(self.record.exit_code, self.record.error)

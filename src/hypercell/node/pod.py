@@ -206,10 +206,10 @@ class Pod:
 
     async def _reconnect(self, vm: Vm) -> None:
         bound = self._services.bounds.reconnect
-        log.warning("the connection to the agent of pod %s was lost", self.id[:12])
         self.agent = agent = await self._connect(vm, bound)
         found = parse(await agent.request("state", {}, bound))
         agent.reserve_streams(highest_stream(found))
+        log.warning("the connection to the agent of pod %s was lost, and is back", self.id[:12])
         for watcher in list(self.watchers.values()):
             watcher.on_reconnected(agent, found)
 
