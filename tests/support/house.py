@@ -147,7 +147,9 @@ class House(Resident):
         super().__init__(directory)
         self.machine = machine or Machine(directory)
         small = {"rootfs_size": 64 * 1024**2, "log_size": 200 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
-        self.config = replace(Config(), root=directory / "root", run=directory / "run", **{**small, **settings})
+        self.config = replace(
+            Config(), root=directory / "root", run=directory / "run", guest_dir=directory, **{**small, **settings}
+        )
         self.network = MemoryNetwork(directory / "network.json")
         self.images = ImageShelf(directory)
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from hypercell.agent.contract import Agent, OutputStream
-from hypercell.base.errors import HypercellError
+from hypercell.base.errors import HypercellError, Unsupported
 from hypercell.node.container import Container
 
 Json = dict[str, Any]
@@ -18,12 +18,13 @@ UNPACK_BOUND = 3600.0
 
 
 async def stat(container: Container, path: str) -> Json:
+    _agent(container)
     return _stat(await container.request("archive.stat", path=path))
 
 
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and a PAX tar of it."""
-    agent = container.agent()
+    agent = _agent(container)
     ident = agent.new_stream()
     stream = agent.output(ident)
     reply = await container.request("archive.get", path=path, stream=ident)
@@ -48,7 +49,7 @@ async def put(
     container: Container, path: str, body: AsyncIterator[bytes], no_overwrite_dir_non_dir: bool, copy_uid_gid: bool
 ) -> None:
     """Unpack a tar into the directory `path`."""
-    agent = container.agent()
+    agent = _agent(container)
     ident = agent.new_stream()
     members = {
         "container": container.id,
@@ -77,6 +78,13 @@ async def _send(agent: Agent, ident: int, body: AsyncIterator[bytes]) -> None:
             await stream.write(chunk)
     finally:
         await stream.close()
+
+
+def _agent(container: Container) -> Agent:
+    # Only a guest mounts a container's disk, and a container that is stopped has none.
+    if container.run is None:
+        raise Unsupported(f"cannot copy files of container {container.id[:12]}: it is not running", "start it first")
+    return container.agent()
 
 
 def _stat(reply: Json) -> Json:
