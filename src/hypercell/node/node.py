@@ -45,13 +45,13 @@ class Node:
         by_id = {pod.id: Pod(pod, self.services) for pod in pods}
         for record in records:
             self._add(Container(record, by_id[record.pod], self.services))
-        await recovery.sweep(self.services, set(by_id), set(self.containers))
+        vms = await recovery.sweep(self.services, set(by_id), set(self.containers))
         limit = asyncio.Semaphore(_RECOVER_AT_ONCE)
 
         async def one(container: Container) -> None:
             async with limit:
                 try:
-                    await recovery.recover(container)
+                    await recovery.recover(container, vms)
                 except HypercellError as error:
                     log.error("container %s cannot be recovered: %s", container.id[:12], error)
 

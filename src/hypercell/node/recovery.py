@@ -24,23 +24,25 @@ log = logging.getLogger(__name__)
 START_INTERRUPTED = "the daemon ended while the container was starting"
 
 
-async def sweep(services: Services, pods: set[str], containers: set[str]) -> None:
-    """Remove what belongs to no record: VMs, directories, ports."""
-    for vm_id in await services.driver.known():
+async def sweep(services: Services, pods: set[str], containers: set[str]) -> set[str]:
+    """Remove what belongs to no record: VMs, directories, ports. The ids of the VMs that stay."""
+    vms = set(await services.driver.known())
+    for vm_id in vms:
         if vm_id not in pods:
             log.warning("removing the VM %s, which belongs to nobody", vm_id[:12])
             await services.driver.discard(vm_id)
     for name in await services.storage.sweep(containers):
         log.warning("removed the directory %r, which belongs to nobody", name)
     await services.network.reconcile(pods)
+    return vms & pods
 
 
-async def recover(container: Container) -> None:
-    """Bring one container and its record to agree with what there is."""
+async def recover(container: Container, vms: set[str]) -> None:
+    """Bring one container and its record to agree with what there is. *vms*: ids of those that there are."""
     async with container.lock:
         if container.record.phase in (Phase.STARTING, Phase.RUNNING):
             await _recover_running(container)
-        else:
+        elif container.pod.id in vms:
             await _end_leftover(container)
     if container.run is not None:
         container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
@@ -117,8 +119,6 @@ async def _settle(container: Container, code: int, error: str, reason: str) -> N
 
 async def _end_leftover(container: Container) -> None:
     """The daemon died between the end of the program and that of its VM: let the guest write back its disk."""
-    if container.pod.id not in await container.services.driver.known():
-        return
     try:
         if container.record.phase is not Phase.CREATED and await container.pod.adopt() is not None:
             await container.pod.shut_down()
