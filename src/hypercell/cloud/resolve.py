@@ -10,7 +10,7 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
 from hypercell.cloud import signals
 from hypercell.cloud.contract import ContainerRequest, PublishedPort
-from hypercell.cloud.validate import exposed_ports
+from hypercell.cloud.validate import check_published_count, exposed_ports
 from hypercell.images.contract import Image
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -116,15 +116,18 @@ def process_env(env: tuple[str, ...], hostname: str, tty: bool) -> list[str]:
 
 
 def _published(request: ContainerRequest, image: Image) -> tuple[PublishedPort, ...]:
-    published = tuple(replace(port, host_ip=port.host_ip or "0.0.0.0") for port in request.published)  # noqa: S104
+    chosen = [replace(port, host_ip=port.host_ip or "0.0.0.0") for port in request.published]  # noqa: S104
     if request.publish_all:
-        known = {(port.container_port, port.protocol) for port in published}
+        exposed: list[tuple[int, str]] = []
         for entry in (*image.config.exposed_ports, *request.exposed):
-            for port, protocol in exposed_ports(entry):
-                if (port, protocol) not in known:
-                    known.add((port, protocol))
-                    published += (PublishedPort(port, protocol, "0.0.0.0", 0),)  # noqa: S104
-    return published if request.network != "none" else ()
+            exposed += exposed_ports(entry)
+            check_published_count(len(exposed))
+        named = {(port.container_port, port.protocol) for port in chosen}
+        for port, protocol in dict.fromkeys(exposed):
+            if (port, protocol) not in named:
+                chosen.append(PublishedPort(port, protocol, "0.0.0.0", 0))  # noqa: S104
+        check_published_count(len(chosen))
+    return tuple(chosen) if request.network != "none" else ()
 
 
 def _stop_signal(request: ContainerRequest, image: str, warnings: list[str]) -> str:

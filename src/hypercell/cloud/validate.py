@@ -19,6 +19,8 @@ from hypercell.cloud.contract import ContainerRequest, PublishedPort, RestartPol
 
 MIN_MEMORY = 6 * MIB
 MAX_MEMORY = 1024**4
+MAX_PUBLISHED = 1000
+"""Host ports of one container: an image may expose all there are, and `--publish-all` must not take them."""
 _ULIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
@@ -163,6 +165,7 @@ def _check_network(request: ContainerRequest) -> None:
     if request.network not in ("bridge", "none"):
         words = f"network mode {_shown(request.network)} is not supported"
         raise Unsupported(words, "choose bridge or none: a container in a VM has a network of its own")
+    check_published_count(len(request.published))
     for port in request.published:
         check_published(port)
     for entry in request.exposed:
@@ -176,6 +179,11 @@ def check_published(port: PublishedPort) -> None:
         raise InvalidArgument(f"invalid port {port.container_port} -> {port.host_port}")
     if port.host_ip and (port.host_ip.count(".") != 3 or _address("host address", port.host_ip).version != 4):
         raise InvalidArgument(f"invalid host address {_shown(port.host_ip)}", "an IPv4 address of this host")
+
+
+def check_published_count(count: int) -> None:
+    if count > MAX_PUBLISHED:
+        raise InvalidArgument(f"more than {MAX_PUBLISHED} ports would be published", "publish those that you need")
 
 
 def exposed_ports(entry: str) -> list[tuple[int, str]]:

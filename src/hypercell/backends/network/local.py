@@ -12,6 +12,8 @@ import contextlib
 import ipaddress
 import logging
 import socket
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from hypercell.backends.network import links, ports, rules
@@ -94,10 +96,8 @@ class LocalNetwork:
             raise InvalidArgument("a container on network none has no ports to publish")
         async with self._lock:
             await self._withdraw(row)
-            chosen: list[PublishedPort] = []
-            for port in wanted:
-                chosen.append(self._choose(port, chosen))
-            published = tuple(chosen)
+            taken = _Taken(entry for entries in self._published.values() for entry in entries)
+            published = tuple(_choose(port, taken) for port in wanted)
             if published:
                 await self._ports.publish(port_id, published)
                 self._published[port_id] = published
@@ -116,19 +116,6 @@ class LocalNetwork:
                 await self._nft.run(rules.unpublish(self.bridge, self._member(row)))
             del self._published[row.id]
             await self._ports.publish(row.id, ())
-
-    def _choose(self, port: PublishedPort, also: list[PublishedPort]) -> PublishedPort:
-        if port.protocol not in ("tcp", "udp"):
-            raise InvalidArgument(f"cannot publish {port.protocol} ports", "tcp and udp can be")
-        taken = [entry for entries in self._published.values() for entry in entries] + also
-        for candidate in _EPHEMERAL if port.host_port == 0 else (port.host_port,):
-            clash = any(_clash(port, candidate, other) for other in taken)
-            if not clash and _free(port.host_ip, candidate, port.protocol):
-                return PublishedPort(port.container_port, port.protocol, port.host_ip, candidate)
-        raise Conflict(
-            f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated",
-            "publish another host port, or stop what uses it",
-        )
 
     async def release(self, port_id: str) -> None:
         row = self._ports.known.get(port_id)
@@ -202,11 +189,37 @@ def _routes(table: Path) -> list[tuple[str, ipaddress.IPv4Network]]:
     return found
 
 
-def _clash(port: PublishedPort, candidate: int, other: PublishedPort) -> bool:
-    if (other.protocol, other.host_port) != (port.protocol, candidate):
-        return False
-    anywhere = "0.0.0.0"  # noqa: S104 -- compared, not bound
-    return other.host_ip == port.host_ip or anywhere in (other.host_ip, port.host_ip)
+class _Taken:
+    """Host ports that are published, looked up at once: a container may publish a thousand."""
+
+    def __init__(self, ports: Iterable[PublishedPort]) -> None:
+        self._addresses: dict[tuple[str, int], set[str]] = {}
+        for port in ports:
+            self.add(port)
+
+    def add(self, port: PublishedPort) -> None:
+        self._addresses.setdefault((port.protocol, port.host_port), set()).add(port.host_ip)
+
+    def clashes(self, protocol: str, address: str, number: int) -> bool:
+        """Whether somebody has the port at the same address, or either of them means all addresses."""
+        there = self._addresses.get((protocol, number))
+        anywhere = "0.0.0.0"  # noqa: S104 -- compared, not bound
+        return there is not None and (address in there or anywhere in there or address == anywhere)
+
+
+def _choose(port: PublishedPort, taken: _Taken) -> PublishedPort:
+    """*port* with its host port, now one of *taken*; 0 means any that is free. Raises `Conflict`."""
+    if port.protocol not in ("tcp", "udp"):
+        raise InvalidArgument(f"cannot publish {port.protocol} ports", "tcp and udp can be")
+    for number in _EPHEMERAL if port.host_port == 0 else (port.host_port,):
+        if not taken.clashes(port.protocol, port.host_ip, number) and _free(port.host_ip, number, port.protocol):
+            chosen = replace(port, host_port=number)
+            taken.add(chosen)
+            return chosen
+    raise Conflict(
+        f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated",
+        "publish another host port, or stop what uses it",
+    )
 
 
 def _free(address: str, port: int, protocol: str) -> bool:
