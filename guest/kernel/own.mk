@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Our kernel: the distribution's source, a configuration made for these VMs, and one change to its boot.
+# Our kernel: the distribution's source, a configuration made for these VMs, and two changes to its boot.
 SOURCE_PACKAGE := linux-source-6.1
 OWN := $(WORK)/own
 TREE := $(OWN)/tree
