@@ -63,7 +63,10 @@ def empty_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[Boot]:
-    """Boots VMs, of `$HYPERCELL_KERNEL` if that is set; afterwards nothing is left of them. A guest whose agent died must not pass for a good one."""
+    """Boots VMs, of `$HYPERCELL_KERNEL` if that is set, and leaves nothing of them.
+
+    A guest whose agent died must not pass for a good one.
+    """
     config = settings(tmp_path, kernel=os.environ.get("HYPERCELL_KERNEL", "auto"))
     kernel = guest_kernel(config)
     config.root.mkdir(parents=True)

@@ -78,30 +78,31 @@ async def test_a_container_keeps_what_it_wrote_over_a_shutdown_of_the_machine(bo
     assert (await after.run("c", "cat", "/srv/file")).stdout == b"kept\n"
 
 
-@pytest.mark.parametrize(
-    ("args", "code", "message"),
-    [
-        (["nothing"], 127, 'exec: "nothing": executable file not found in $PATH'),
-        (["/bin/nothing"], 127, 'exec: "/bin/nothing": stat /bin/nothing: no such file or directory'),
-        (["/srv/script"], 127, "exec /srv/script: no such file or directory"),
-        (["/srv/plain"], 126, 'exec: "/srv/plain": permission denied'),
-        (["/srv"], 126, 'exec: "/srv": is a directory'),
-    ],
-)
-async def test_a_program_that_cannot_run_fails_the_start(
-    guest: Guest, args: list[str], code: int, message: str
-) -> None:
-    await guest.create("c", config(*args))
-    with pytest.raises(ExecFailed) as caught:
-        await guest.ask("container.start", container="c")
-    assert caught.value.exit_code == code
-    assert message in str(caught.value)
-    assert (await guest.state("c"))["code"] == code
-    await guest.ask("container.delete", container="c")
-    await guest.start("other", "sleep", "100")
-    with pytest.raises(ExecFailed, match="exec"):
-        await guest.execute("other", *args)
-    assert [entry["process"] for entry in (await guest.ask("state"))["containers"][0]["processes"]] == ["init"]
+UNRUNNABLE = [
+    (["nothing"], 127, 'exec: "nothing": executable file not found in $PATH'),
+    (["/bin/nothing"], 127, 'exec: "/bin/nothing": stat /bin/nothing: no such file or directory'),
+    (["/srv/script"], 127, "exec /srv/script: no such file or directory"),
+    (["/srv/plain"], 126, 'exec: "/srv/plain": permission denied'),
+    (["/srv"], 126, 'exec: "/srv": is a directory'),
+]
+
+
+async def test_a_program_that_cannot_run_fails_the_start(guest: Guest) -> None:
+    await guest.start("other", "sleep", "1000")
+    for args, code, message in UNRUNNABLE:
+        await guest.create("c", config(*args))
+        with pytest.raises(ExecFailed) as caught:
+            await guest.ask("container.start", container="c")
+        assert caught.value.exit_code == code
+        assert message in str(caught.value)
+        assert (await guest.state("c"))["code"] == code
+        await guest.ask("container.delete", container="c")
+        with pytest.raises(ExecFailed) as caught:
+            await guest.execute("other", *args)
+        assert caught.value.exit_code == code
+    containers = (await guest.ask("state"))["containers"]
+    assert [[entry["process"] for entry in found["processes"]] for found in containers] == [["init"]]
+    assert [event for event in guest.events if event["event"] == "process.exited"] == []
 
 
 async def test_what_cannot_be_made_leaves_nothing(guest: Guest) -> None:
