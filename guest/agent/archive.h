@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // docker cp's two directions and stat, streaming POSIX.1-2001 (pax) tar.
 //
-// Run these in a child process that has entered the container's mount namespace, with `root` = open("/", O_PATH | O_DIRECTORY)
-// there (or, for a container without processes, a descriptor of the root kept by the agent). No path is ever resolved outside
-// of `root`. They block on `in` and `out` (pipes to the agent); a closed pipe ends them with a failure (ignore SIGPIPE).
+// Run these in a child process that has entered the container's mount namespace, with `root` = open("/", O_PATH |
+// O_DIRECTORY) there (or, for a container without processes, a descriptor of the root kept by the agent). No path is
+// ever resolved outside of `root`. They block on `in` and `out` (pipes to the agent); a closed pipe ends them with a
+// failure (ignore SIGPIPE).
 #ifndef HYPERCELL_ARCHIVE_H
 #define HYPERCELL_ARCHIVE_H
 
@@ -13,12 +14,14 @@
 #include "failure.h"
 #include "text.h"
 
-// Appends {"name","size","mode","mtime_ns","link_target"} of `path`: the last component is not followed if it is a symlink, unless
-// the path ends in "/" or "/.". link_target is the canonical path inside the root that a symlink leads to, else "". `not-found`.
+// Appends {"name","size","mode","mtime_ns","link_target"} of `path`: the last component is not followed if it is a
+// symlink, unless the path ends in "/" or "/.". link_target is the canonical path inside the root that a symlink
+// leads to, else "". `not-found`.
 int archive_stat(int root, const char *path, struct text *json, struct failure *f);
 
-// Writes a tar of `path` to `out`, names beginning with the last component of the path (docker's rules: "/a/b" -> "b/…",
-// "/a/b/." -> "./…", "/" -> "/…"). Sockets are left out. Files that vanish meanwhile are left out; one that shrinks is padded with NUL.
+// Writes a tar of `path` to `out`, names beginning with the last component of the path (docker's rules: "/a/b" ->
+// "b/…", "/a/b/." -> "./…", "/" -> "/…"). Sockets are left out. Files that vanish meanwhile are left out; one that
+// shrinks is padded with NUL.
 int archive_get(int root, const char *path, int out, struct failure *f);
 
 struct archive_put {
@@ -28,8 +31,9 @@ struct archive_put {
 	gid_t gid;
 };
 
-// Unpacks the tar read from `in` into the directory `path`, to its end-of-archive marker or EOF; the rest of `in` is read and dropped.
-// `invalid` for a malformed tar or a member that would leave `path`; `not-found` if the directory is missing.
+// Unpacks the tar read from `in` into the directory `path`, to its end-of-archive marker or EOF; the rest of `in` is
+// read and dropped. `invalid` for a malformed tar or a member that would leave `path`; `not-found` if the directory
+// is missing.
 int archive_put(int root, const char *path, int in, const struct archive_put *how, struct failure *f);
 
 #endif

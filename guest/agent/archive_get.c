@@ -40,7 +40,8 @@ static int write_directory(struct walk *w, int fd, const struct stat *st, int de
 // What the kernel invents has no place in a copy of files.
 static bool is_kernel_file_system(int fd)
 {
-	// linux/magic.h: proc, sysfs, cgroup2, devpts, mqueue, debugfs, tracefs, securityfs, bpf, cgroup, pstore, binfmt_misc
+	// linux/magic.h: proc, sysfs, cgroup2, devpts, mqueue, debugfs, tracefs, securityfs, bpf, cgroup, pstore,
+	// binfmt_misc
 	static const unsigned long types[] = {0x9fa0,	  0x62656572, 0x63677270, 0x1cd1,     0x19800202, 0x64626720,
 					      0x74726163, 0x73636673, 0xcafe4a11, 0x27e0eb,   0x6165676c, 0x42494e4d};
 	struct statfs sf;

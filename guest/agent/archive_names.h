@@ -15,8 +15,8 @@ struct archive_names {
 	struct text bytes;
 };
 
-// Replaces the names by the next ones of the listing, without "." and "..": all that are left, but at most some 2 MiB at once, so
-// that a directory without end needs no memory without end. 1, 0 if there are none left; -1 with errno.
+// Replaces the names by the next ones of the listing, without "." and "..": all that are left, but at most some 2 MiB
+// at once, so that a directory without end needs no memory without end. 1, 0 if there are none left; -1 with errno.
 int archive_names_read(struct archive_names *names, DIR *listing);
 
 void archive_names_free(struct archive_names *names);

@@ -63,7 +63,8 @@ static int resolve(const struct unpack *u, const char *name, char out[PATH_MAX])
 	return 0;
 }
 
-// Opens the directory that holds `path`, made if it is missing, and points *base at the last component (writable: in path).
+// Opens the directory that holds `path`, made if it is missing, and points *base at the last component (writable: in
+// path).
 static int open_parent(const struct unpack *u, char path[PATH_MAX], const char **base)
 {
 	char *slash = strrchr(path, '/');

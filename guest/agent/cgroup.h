@@ -18,14 +18,15 @@
 
 #define CGROUP_MOUNT "/sys/fs/cgroup"
 
-// Once, at the agent's start, after /sys is mounted: mounts cgroup2 at CGROUP_MOUNT if nothing is there, moves the agent
-// (getpid()) to its leaf and enables every controller of cpu, cpuset, io, memory, pids, hugetlb that the kernel has.
+// Once, at the agent's start, after /sys is mounted: mounts cgroup2 at CGROUP_MOUNT if nothing is there, moves the
+// agent (getpid()) to its leaf and enables every controller of cpu, cpuset, io, memory, pids, hugetlb that the kernel
+// has.
 int cgroup_setup(struct failure *f);
 
 // Makes containers/<id> and applies an OCI linux.resources object (NULL: none). Returns its directory's
-// descriptor, for clone3's CLONE_INTO_CGROUP and the functions below; -1 with nothing left behind. An existing one is `exists`.
-// Note for cgroup namespaces: clone3 computes the namespace's root from the *parent's* cgroup, so the child must
-// call unshare(CLONE_NEWCGROUP) itself once it runs in its cgroup; do not pass CLONE_NEWCGROUP to clone3.
+// descriptor, for clone3's CLONE_INTO_CGROUP and the functions below; -1 with nothing left behind. An existing one is
+// `exists`. Note for cgroup namespaces: clone3 computes the namespace's root from the *parent's* cgroup, so the child
+// must call unshare(CLONE_NEWCGROUP) itself once it runs in its cgroup; do not pass CLONE_NEWCGROUP to clone3.
 int cgroup_create(const char *id, const struct json *resources, struct failure *f);
 
 // Applies an OCI linux.resources object to an existing cgroup; members that are missing keep their value.
@@ -65,8 +66,8 @@ void cgroup_stats(int cgroup, struct text *json);
 // Appends the machine's members of container.stats: "cpus":n,"system_cpu_ns":n,"memory_total":n
 void cgroup_machine_stats(struct text *json);
 
-// Removes containers/<id> and all below it. Its processes must have been killed and reaped; waits for late ones at most 1 s.
-// A missing cgroup is success. The caller closes its descriptor.
+// Removes containers/<id> and all below it. Its processes must have been killed and reaped; waits for late ones at
+// most 1 s. A missing cgroup is success. The caller closes its descriptor.
 int cgroup_remove(const char *id, struct failure *f);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// OCI linux.resources.devices -> a BPF_PROG_TYPE_CGROUP_DEVICE program (runtime-spec config-linux.md, "Allowed Device List").
+// OCI linux.resources.devices -> a BPF_PROG_TYPE_CGROUP_DEVICE program (runtime-spec config-linux.md, "Allowed Device
+// List").
 #ifndef HYPERCELL_DEVICE_H
 #define HYPERCELL_DEVICE_H
 

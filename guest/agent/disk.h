@@ -16,7 +16,8 @@ enum { DISK_PATH_MAX = 128 };
 // `not-found` without the device; `invalid` for a serial or fstype out of the list or other than it is mounted with.
 int disk_acquire(const char *serial, const char *fstype, char path[DISK_PATH_MAX], struct failure *f);
 
-// One user less; at zero the disk is synced and unmounted. -1 with f (`busy`) leaves it mounted and forgotten by this user.
+// One user less; at zero the disk is synced and unmounted. -1 with f (`busy`) leaves it mounted and forgotten by this
+// user.
 int disk_release(const char *serial, struct failure *f);
 
 // syncfs of every mounted disk.

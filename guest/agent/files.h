@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The `files` of container.create: small files of the host's (hosts, resolv.conf, hostname, secrets) that are bound over
-// a path of the container.
+// The `files` of container.create: small files of the host's (hosts, resolv.conf, hostname, secrets) that are bound
+// over a path of the container.
 #ifndef HYPERCELL_FILES_H
 #define HYPERCELL_FILES_H
 
@@ -9,8 +9,9 @@
 #include "failure.h"
 #include "json.h"
 
-// In the agent: writes entry i of the list to <directory>/<i> with its mode and owner; `directory` (on the VM's tmpfs, e.g.
-// /run/hypercell/containers/<id>/files) is created. NULL or an empty list writes nothing. -1 with nothing left.
+// In the agent: writes entry i of the list to <directory>/<i> with its mode and owner; `directory` (on the VM's
+// tmpfs, e.g. /run/hypercell/containers/<id>/files) is created. NULL or an empty list writes nothing. -1 with nothing
+// left.
 int files_write(const char *directory, const struct json *list, struct failure *f);
 
 // In the agent: removes what files_write() made.

@@ -78,10 +78,24 @@ static int open_source(const char *source)
 	return fd;
 }
 
+// Whether a symlink of the image leads `path` elsewhere.
+static bool is_displaced(int root, const char *path)
+{
+	char said[PATH_MAX], meant[PATH_MAX];
+
+	return path_clean(path, said, sizeof said) == 0 && path_canonical(root, path, meant, sizeof meant) == 0 &&
+	       strcmp(said, meant) != 0;
+}
+
 // Where to mount, made if it is missing. The root itself is no place: the descriptor of it would show what is below.
 static int open_target(int root, const struct entry *e, bool directory, struct failure *f)
 {
 	struct stat there, top;
+
+	// Masked and read-only paths are looked up by name, later. Were /proc a symlink, a mount in between could change where
+	// it leads, and leave an open procfs elsewhere (CVE-2019-19921, CVE-2025-52881).
+	if ((strcmp(e->type, "proc") == 0 || strcmp(e->type, "sysfs") == 0) && is_displaced(root, e->destination))
+		return fail(f, "invalid", "mounts: %s is a symbolic link in the image", e->destination);
 	int target = path_create(root, e->destination, directory);
 
 	if (target < 0)

@@ -21,7 +21,8 @@ struct mount_options {
 	struct text data; // for the file system, comma-separated
 };
 
-// Parses an array of strings (NULL: none). idmap and ridmap are `unsupported`. Free with mount_options_free, also after -1.
+// Parses an array of strings (NULL: none). idmap and ridmap are `unsupported`. Free with mount_options_free, also
+// after -1.
 int mount_options_parse(const struct json *options, struct mount_options *out, struct failure *f);
 void mount_options_free(struct mount_options *o);
 

@@ -75,7 +75,8 @@ static int bring_up(struct netlink *n, struct link *link, const struct network_i
 	return 0;
 }
 
-// What the kernel has on the interface and the plan has not, collected first as a dump must end before the next request.
+// What the kernel has on the interface and the plan has not, collected first as a dump must end before the next
+// request.
 struct surplus {
 	const struct network_interface *wanted;
 	uint32_t index;

@@ -110,7 +110,8 @@ static int prepare_layers(struct rootfs *r, const char *id, const struct json *r
 	return acquire(r, upper, base, f) == 0 ? make_upper(base, id, l, f) : -1;
 }
 
-// As docker's overlay2: no index, no metacopy and no redirects, so that the upper directory alone says what was changed.
+// As docker's overlay2: no index, no metacopy and no redirects, so that the upper directory alone says what was
+// changed.
 static int mount_overlay(const struct rootfs *r, const struct layers *l, struct failure *f)
 {
 	struct text data = {0};

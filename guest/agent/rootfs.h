@@ -21,7 +21,8 @@ struct rootfs {
 // -1 with f filled and everything given back.
 int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, struct failure *f);
 
-// In the agent: unmounts the root (lazily if somebody still holds it, `busy` is never the answer) and releases the disks.
+// In the agent: unmounts the root (lazily if somebody still holds it, `busy` is never the answer) and releases the
+// disks.
 int rootfs_unmount(struct rootfs *rootfs, struct failure *f);
 
 #endif

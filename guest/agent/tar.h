@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pax interchange format (POSIX.1-2017, pax, "pax Interchange Format"), with what GNU tar adds to it: one member at a time.
+// The pax interchange format (POSIX.1-2017, pax, "pax Interchange Format"), with what GNU tar adds to it: one member
+// at a time.
 #ifndef HYPERCELL_TAR_H
 #define HYPERCELL_TAR_H
 
@@ -61,7 +62,8 @@ struct tar_overrides {
 	bool from_pax, from_gnu;
 	struct tar_member values; // `storage` holds the xattrs
 };
-// Parses `length` bytes of records into *o, keeping `data` (malloc'd) as its storage. -1: malformed, with f filled; data is then freed.
+// Parses `length` bytes of records into *o, keeping `data` (malloc'd) as its storage. -1: malformed, with f filled;
+// data is then freed.
 int tar_pax_parse(char *data, size_t length, struct tar_overrides *o, struct failure *f);
 
 // tar_reader.c
@@ -74,10 +76,11 @@ struct tar_reader {
 	unsigned char buffer[65536];
 };
 void tar_reader_init(struct tar_reader *r, int fd);
-// The next member: 1, 0 at the end of the archive, -1 with f (`invalid` if malformed). What is left of the one before is skipped.
-// Free *out's storage with tar_member_free.
+// The next member: 1, 0 at the end of the archive, -1 with f (`invalid` if malformed). What is left of the one before
+// is skipped. Free *out's storage with tar_member_free.
 int tar_reader_next(struct tar_reader *r, struct tar_member *out, struct failure *f);
-// Up to `size` bytes of the member, at least one: their number and *data pointing at them until the next call; 0 at its end; -1 with f.
+// Up to `size` bytes of the member, at least one: their number and *data pointing at them until the next call; 0 at
+// its end; -1 with f.
 int64_t tar_reader_data(struct tar_reader *r, const unsigned char **data, struct failure *f);
 // Reads and drops everything up to EOF.
 void tar_reader_drain(struct tar_reader *r);

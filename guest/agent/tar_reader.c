@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Strict: where tars are known to read the same bytes differently (and a scanner could so be shown another archive
-// than is unpacked), the archive is refused: both kinds of long names at once, data behind a member that has none, sparse files.
+// than is unpacked), the archive is refused: both kinds of long names at once, data behind a member that has none,
+// sparse files.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
