@@ -226,24 +226,24 @@ static void look_hostile(int result)
 {
 	if (!EXPECT(result == 0))
 		return;
-	EXPECT(is_type("/proc", 0x9fa0)); // through the image's own link, inside
+	EXPECT(is_type("/dev", 0x1021994)); // through the image's own link, inside
 	EXPECT_TEXT(content("/etc/resolv.conf"), "hello");
 	EXPECT_TEXT(content("/etc/plain"), "hello");
 }
 
 static void test_hostile_roots_are_mounted_inside_themselves(void)
 {
-	shell("mkdir -p victim; echo victim > victim/resolv.conf; mkdir victim/proc victim/dev; mv root root.good; mkdir -p root/etc;"
-	      "cd root; ln -s %s/victim/proc proc; ln -s ../../../../../../../../..%s/victim/dev dev;"
-	      "ln -s %s/victim/resolv.conf etc/resolv.conf; ln -s resolv.conf etc/plain; ln -s / up",
-	      scratch, scratch, scratch);
+	shell("mkdir -p victim/dev; echo victim > victim/resolv.conf; mv root root.good; mkdir -p root/etc; cd root;"
+	      "ln -s ../../../../../../../../..%s/victim/dev dev; ln -s %s/victim/resolv.conf etc/resolv.conf;"
+	      "ln -s resolv.conf etc/plain; ln -s / up",
+	      scratch, scratch);
 	test_files = "[{'path':'/etc/resolv.conf','data':'aGVsbG8='},{'path':'/up/../../etc/plain','data':'aGVsbG8='}]";
-	inside("{'mounts':[{'destination':'/dev','type':'tmpfs','options':['mode=755']},"
-	       "{'destination':'/proc','type':'proc'}],'linux':{'maskedPaths':['/proc/kcore','/dev/x'],"
-	       "'readonlyPaths':['/etc','/proc/sys']}}",
+	inside("{'mounts':[{'destination':'/dev','type':'tmpfs','options':['mode=755']}],"
+	       "'linux':{'maskedPaths':['/dev/x'],'readonlyPaths':['/etc']}}",
 	       look_hostile);
-	EXPECT_TEXT(answer_of("cat victim/resolv.conf; ls victim; ls victim/dev; mount | grep -c %s/victim", scratch), "victim\ndev\nproc\nresolv.conf\n0");
-	EXPECT_TEXT(answer_of("cd root%s/victim; ls | tr '\\n' ' '", scratch), "dev proc resolv.conf ");
+	EXPECT_TEXT(answer_of("cat victim/resolv.conf; ls victim; ls victim/dev; mount | grep -c %s/victim", scratch),
+		    "victim\ndev\nresolv.conf\n0");
+	EXPECT_TEXT(answer_of("cd root%s/victim; ls | tr '\\n' ' '", scratch), "dev resolv.conf ");
 	shell("rm -rf root; mv root.good root");
 }
 
@@ -345,6 +345,32 @@ static void refuse(const char *config, const char *code)
 		(void)fprintf(stderr, "in: %s\n", config);
 }
 
+// hostile-inputs A13: a mount in between would change where /proc leads, and there would be nothing to mask.
+static void displaced(const char *link, const char *target, const char *destination, const char *type)
+{
+	char config[512];
+
+	shell("mv root root.good; mkdir -p root/covered root/elsewhere; cd root; ln -s /elsewhere covered/link; ln -s /covered dev;"
+	      "ln -s %s .%s", target, link);
+	(void)snprintf(config, sizeof config,
+		       "{'mounts':[{'destination':'%s','type':'%s'},{'destination':'/dev','type':'tmpfs'}],"
+		       "'linux':{'maskedPaths':['/proc/kcore'],'readonlyPaths':['/proc/sys']}}", destination, type);
+	refuse(config, "invalid");
+	EXPECT_TEXT(answer_of("find root/elsewhere -mindepth 1"), ""); // nothing was made on the way
+	shell("rm -rf root; mv root.good root");
+}
+
+static void test_proc_and_sys_are_mounted_on_directories_alone(void)
+{
+	displaced("/proc", "/covered/link/p", "/proc", "proc");
+	displaced("/proc", "/covered", "/./proc/", "proc");
+	displaced("/proc", "elsewhere/new", "/proc", "proc");
+	displaced("/proc", "/", "/proc", "proc");
+	displaced("/sys", "../../proc", "/sys", "sysfs");
+	displaced("/sys", "/elsewhere", "/sys", "sysfs");
+	displaced("/on", "/elsewhere", "/on/the/way", "proc");
+}
+
 static void test_what_cannot_be_mounted_is_refused(void)
 {
 	refuse("{'mounts':[{'destination':'relative','type':'tmpfs'}]}", "invalid");
@@ -414,6 +440,7 @@ int main(void)
 	RUN(test_binds_take_every_option);
 	RUN(test_tmpfs_covers_or_copies_what_is_there);
 	RUN(test_devices_are_made_with_their_modes);
+	RUN(test_proc_and_sys_are_mounted_on_directories_alone);
 	RUN(test_what_cannot_be_mounted_is_refused);
 	RUN(test_the_roots_propagation_is_set);
 	RUN(test_files_are_written_with_their_modes_or_not_at_all);
