@@ -30,7 +30,6 @@ _COMMON = (
 # An emulated APIC is not tested for its timer, and its counter is the host's.
 _EMULATED = ("no_timer_check", "tsc=reliable", "clocksource=tsc", "mitigations=off")
 _DISTRIBUTION = ("nokaslr", "cryptomgr.notests", "audit=0", "lsm=landlock,yama")
-_DISTRIBUTION_EMULATED = ("init_on_alloc=0",)
 _OWN_EMULATED = ("noreplace-smp", "lapic_timer_khz=1000000")
 _OVERHEAD_MIB = {OWN: 40, DISTRIBUTION: 88}
 _ELF_MAGIC = b"\x7fELF"
@@ -66,7 +65,7 @@ def _built(name: str, directory: Path, accelerator: Accelerator) -> GuestKernel:
     if name == DISTRIBUTION:
         words += _DISTRIBUTION
     if accelerator.name != KVM:
-        words += [*_EMULATED, *(_OWN_EMULATED if name == OWN else _DISTRIBUTION_EMULATED), *_clock()]
+        words += [*_EMULATED, *(_OWN_EMULATED if name == OWN else ()), *_clock()]
     return GuestKernel(
         name=name,
         vmlinux=_elf(directory / "vmlinux"),
