@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+PYTHON_FOLDERS := src tests bench tools guest
 SHELL_SCRIPTS := tools/demo tools/fixtures tools/install-packages .ci/run
 WORKERS ?= $(shell nproc)
 
@@ -51,8 +52,8 @@ demo: install ## Run a container in a VM of its own, and leave the daemon servin
 
 .PHONY: lint
 lint: build/.venv-dev build/.packages-test ## Check style, types, layers, shell and C warnings
-	ruff check src tests bench tools
-	ruff format --check src tests bench tools
+	ruff check $(PYTHON_FOLDERS)
+	ruff format --check $(PYTHON_FOLDERS)
 	mypy
 	lint-imports
 	shellcheck $(SHELL_SCRIPTS)
@@ -60,8 +61,8 @@ lint: build/.venv-dev build/.packages-test ## Check style, types, layers, shell 
 
 .PHONY: format
 format: build/.venv-dev ## Put the Python sources in their canonical form
-	ruff check --fix src tests bench tools
-	ruff format src tests bench tools
+	ruff check --fix $(PYTHON_FOLDERS)
+	ruff format $(PYTHON_FOLDERS)
 
 .PHONY: test
 test: install build/.venv-dev build/.packages-test ## Run all tests: C, Python, real VMs, real clients

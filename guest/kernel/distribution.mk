@@ -9,6 +9,8 @@ APT_DOWNLOAD := apt-get -q -o APT::Sandbox::User=root -o Acquire::Retries=3 down
 $(DISTRIBUTION)/unpacked: kernel/distribution.mk
 	rm -rf $(DISTRIBUTION)
 	mkdir -p $(DISTRIBUTION)/package
+	# A machine may have every package and yet no lists of them.
+	apt-cache show $(CLOUD_PACKAGE) >/dev/null 2>&1 || apt-get -q -o Acquire::Retries=3 update
 	package=$$(apt-cache show --no-all-versions $(CLOUD_PACKAGE) | sed -nE 's/^Depends:.*(linux-image-[0-9][^ ,]*).*/\1/p'); \
 	[ -n "$$package" ] || { echo "apt knows no $(CLOUD_PACKAGE): run apt-get update" >&2; exit 1; }; \
 	cd $(DISTRIBUTION) && $(APT_DOWNLOAD) $$package && dpkg-deb -x $$package*.deb package && rm $$package*.deb
