@@ -188,3 +188,15 @@ def test_no_daemon_is_said_with_what_to_do(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "Is it running?" in done.stderr
+
+
+def test_the_doctor_needs_no_daemon(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hypercell.cli.main", "-H", f"unix://{tmp_path}/none", "doctor", "--format", "json"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    names = {check["name"]: check["status"] for check in json.loads(done.stdout)}
+    assert names["root"] == "ok"
+    assert "accelerator" in names

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -114,6 +117,24 @@ def version_command(client: Client, template: str | None) -> None:
         raise failure
 
 
+def _checks(client: Client) -> list[dict[str, Any]]:
+    """The daemon's findings; when none answers, those of the daemon's program, which may say why it does not."""
+    try:
+        found = client.call("GET", "/hypercell/doctor")
+    except ApiError as error:
+        program = Path(sys.executable).with_name("hypercelld")
+        if error.status or not program.exists():
+            raise
+        output.warn(error.message)
+        done = subprocess.run([program, "--doctor"], check=False, capture_output=True, text=True)
+        try:
+            found = json.loads(done.stdout)
+        except ValueError:
+            raise ApiError(f"hypercelld --doctor failed: {done.stderr.strip()[-500:]}") from None
+    checks: list[dict[str, Any]] = found["checks"]
+    return checks
+
+
 _MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
@@ -126,7 +147,7 @@ def doctor_command(client: Client, template: str | None) -> None:
     \b
     hypercell doctor
     """
-    checks = client.call("GET", "/hypercell/doctor")["checks"]
+    checks = _checks(client)
     if template == "json":
         click.echo(json.dumps(checks))
     else:
