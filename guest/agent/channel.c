@@ -20,6 +20,8 @@ enum {
 	WRITE_SIZE = 32 << 10,
 	// With more than this waiting to be sent, requests are not read any more.
 	QUEUE_HIGH = 1 << 20,
+	// With more than this, events are not told any more (the host may be gone, and asks for the state when it is back).
+	EVENTS_HIGH = 256 << 10,
 	// Reads (of a page each) and writes in one pass, before others get their turn.
 	READS_A_PASS = 64,
 	WRITES_A_PASS = 16,
@@ -94,7 +96,9 @@ static void enqueue(uint8_t type, uint32_t id, const void *payload, size_t n, bo
 
 void channel_send(uint8_t type, uint32_t id, struct text *t)
 {
-	if (greeted && !t->failed)
+	bool room = type != FRAME_EVENT || control_size < EVENTS_HIGH;
+
+	if (greeted && room && !t->failed)
 		enqueue(type, id, t->data, t->length, false);
 	text_free(t);
 }
@@ -111,14 +115,6 @@ static void drop_output(void)
 	free(out.owned);
 	out.owned = NULL;
 	out.size = out.done = 0;
-}
-
-static void disconnect(void)
-{
-	greeted = false;
-	hello_due = false;
-	frame_parser_reset(&parser);
-	drop_output();
 }
 
 static void on_sync(void *context)
@@ -225,8 +221,11 @@ static void read_more(struct later *l)
 			return;
 		}
 		ssize_t n = read(port.fd, buffer, sizeof buffer);
-		if (n == 0) // nobody at the other end
-			disconnect();
+		if (n == 0) {
+			// Nobody at the other end; but that may be old news, and the next host's greeting answered
+			// already. So only half a frame is given up: all else is settled by the next SYNC.
+			frame_parser_abandon(&parser);
+		}
 		if (n <= 0)
 			return;
 		frame_parser_feed(&parser, buffer, (size_t)n);

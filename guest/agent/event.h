@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// EVENT frames. Nothing is sent, or kept, while there is no host: it asks for `state` when it is back.
+// EVENT frames. Some may be lost while there is no host: it asks for `state` when it is back.
 #ifndef HYPERCELL_EVENT_H
 #define HYPERCELL_EVENT_H
 

@@ -74,6 +74,12 @@ void frame_parser_reset(struct frame_parser *p)
 	p->filled = 0;
 }
 
+void frame_parser_abandon(struct frame_parser *p)
+{
+	if (p->state == FRAME_IN_PAYLOAD || p->filled > 0)
+		frame_parser_reset(p);
+}
+
 // The first byte of SYNC occurs nowhere else in it, so that a mismatch restarts at most one byte in.
 static size_t seek(struct frame_parser *p, const unsigned char *data, size_t n)
 {

@@ -65,6 +65,8 @@ struct frame_parser {
 
 // Drops a frame in progress; everything up to the next SYNC is then discarded.
 void frame_parser_reset(struct frame_parser *p);
+// Resets only if it is in the middle of a frame or of a header.
+void frame_parser_abandon(struct frame_parser *p);
 void frame_parser_feed(struct frame_parser *p, const unsigned char *data, size_t n);
 
 #endif

@@ -118,6 +118,26 @@ static void test_a_frame_left_in_the_middle_is_flushed_by_zeros(void)
 	free(zeros);
 }
 
+static void test_only_half_a_frame_is_abandoned(void)
+{
+	unsigned char bytes[512];
+
+	begin();
+	size_t n = put_greeting(bytes), request = put_frame(bytes + n, FRAME_REQUEST, 1, 7, 'r');
+	frame_parser_feed(parser, bytes, n);
+	frame_parser_abandon(parser);
+	frame_parser_feed(parser, bytes + n, request);
+	EXPECT_TEXT(seen, "S 1:5:104 3:7:114 ");
+	for (size_t part = 1; part < request; part++) {
+		begin();
+		frame_parser_feed(parser, bytes, n);
+		frame_parser_feed(parser, bytes + n, part);
+		frame_parser_abandon(parser);
+		frame_parser_feed(parser, bytes, n);
+		EXPECT_TEXT(seen, "S 1:5:104 S 1:5:104 ");
+	}
+}
+
 static void test_headers_that_break_a_rule_are_refused(void)
 {
 	static const struct {
@@ -196,6 +216,7 @@ int main(void)
 	RUN(test_a_sync_is_found_behind_any_broken_header);
 	RUN(test_a_partial_sync_before_a_sync_does_not_hide_it);
 	RUN(test_a_frame_left_in_the_middle_is_flushed_by_zeros);
+	RUN(test_only_half_a_frame_is_abandoned);
 	RUN(test_headers_that_break_a_rule_are_refused);
 	RUN(test_a_header_survives_its_encoding);
 	RUN(test_a_ring_keeps_bytes_in_order);
