@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import signal
+
 from tests.support.namespaces import enter_private_network
 
 enter_private_network()
+# A shell that starts us in the background has these ignored, and ignored signals are inherited by all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGQUIT, signal.SIG_DFL)

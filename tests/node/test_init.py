@@ -43,7 +43,10 @@ def test_it_passes_signals_on(init: str, number: signal.Signals) -> None:
     with subprocess.Popen([init, "--", "bash", "-c", script], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stdout.readline() == b"up\n"
         process.send_signal(number)
-        assert process.wait(10) == 5
+        try:
+            assert process.wait(10) == 5
+        finally:
+            process.kill()
 
 
 def test_it_reaps_what_others_leave_behind(init: str) -> None:
