@@ -226,8 +226,10 @@ static void read_more(struct later *l)
 			// already. So only half a frame is given up: all else is settled by the next SYNC.
 			frame_parser_abandon(&parser);
 		}
-		if (n <= 0)
+		if (n <= 0) {
+			frame_parser_settle(&parser);
 			return;
+		}
 		frame_parser_feed(&parser, buffer, (size_t)n);
 	}
 	later_do(l);

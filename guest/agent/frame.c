@@ -7,6 +7,9 @@ const unsigned char frame_sync[FRAME_SYNC_SIZE] = {
 	0x9b, 0x48, 0x59, 0x50, 0x45, 0x52, 0x43, 0x45, 0x4c, 0x4c, 0x1a, 0x0a, 0x00, 0xff, 0x01, 0xd6,
 };
 
+// More than SYNC and any HELLO that a host sends.
+enum { GREETING_MAX = 1024 };
+
 static void write_little(unsigned char *out, uint64_t value, size_t bytes)
 {
 	for (size_t i = 0; i < bytes; i++)
@@ -72,12 +75,52 @@ void frame_parser_reset(struct frame_parser *p)
 	p->state = FRAME_SEEKING;
 	p->matched = 0;
 	p->filled = 0;
+	p->held = false;
+}
+
+static void hand_out(struct frame_parser *p)
+{
+	p->held = false;
+	p->sink.on_frame(p->sink.context, &p->header, p->payload);
+}
+
+// Where a whole greeting begins that ends with the payload; its length if there is none.
+static size_t find_greeting(const unsigned char *payload, size_t length)
+{
+	size_t at = length > GREETING_MAX ? length - GREETING_MAX : 0;
+	struct frame_header header;
+
+	for (; at + FRAME_SYNC_SIZE + FRAME_HEADER_SIZE <= length; at++) {
+		if (memcmp(payload + at, frame_sync, FRAME_SYNC_SIZE) == 0 &&
+		    frame_decode(payload + at + FRAME_SYNC_SIZE, &header) == 0 && header.type == FRAME_HELLO &&
+		    header.length == length - at - FRAME_SYNC_SIZE - FRAME_HEADER_SIZE)
+			return at;
+	}
+	return length;
+}
+
+void frame_parser_settle(struct frame_parser *p)
+{
+	if (!p->held || p->filled > 0)
+		return;
+	size_t greeting = find_greeting(p->payload, p->header.length);
+	if (greeting == p->header.length) {
+		hand_out(p);
+		return;
+	}
+	unsigned char copy[GREETING_MAX];
+	size_t n = p->header.length - greeting;
+	memcpy(copy, p->payload + greeting, n);
+	frame_parser_reset(p);
+	frame_parser_feed(p, copy, n);
 }
 
 void frame_parser_abandon(struct frame_parser *p)
 {
 	if (p->state == FRAME_IN_PAYLOAD || p->filled > 0)
 		frame_parser_reset(p);
+	else
+		frame_parser_settle(p);
 }
 
 // The first byte of SYNC occurs nowhere else in it, so that a mismatch restarts at most one byte in.
@@ -103,7 +146,44 @@ static void finish_frame(struct frame_parser *p)
 {
 	p->state = FRAME_IN_HEADER;
 	p->filled = 0;
-	p->sink.on_frame(p->sink.context, &p->header, p->payload);
+	if (p->header.type == FRAME_DATA)
+		p->held = true;
+	else
+		hand_out(p);
+}
+
+// A HELLO follows, which only ever follows a SYNC: that was taken for the end of the payload.
+static void drop_held(struct frame_parser *p)
+{
+	p->held = false;
+	if (p->header.length >= FRAME_SYNC_SIZE &&
+	    memcmp(p->payload + p->header.length - FRAME_SYNC_SIZE, frame_sync, FRAME_SYNC_SIZE) == 0)
+		p->sink.on_sync(p->sink.context);
+}
+
+// A whole header: what is held was whole too, if this one is good.
+static void finish_header(struct frame_parser *p)
+{
+	struct frame_header header;
+
+	p->filled = 0;
+	if (frame_decode(p->head, &header) < 0) {
+		// A SYNC may begin within these very bytes.
+		unsigned char again[FRAME_HEADER_SIZE];
+		memcpy(again, p->head, sizeof again);
+		frame_parser_reset(p);
+		frame_parser_feed(p, again, sizeof again);
+		return;
+	}
+	if (p->held && header.type == FRAME_HELLO)
+		drop_held(p);
+	else if (p->held)
+		hand_out(p);
+	p->header = header;
+	if (header.length == 0)
+		finish_frame(p);
+	else
+		p->state = FRAME_IN_PAYLOAD;
 }
 
 static size_t take_header(struct frame_parser *p, const unsigned char *data, size_t n)
@@ -116,20 +196,10 @@ static size_t take_header(struct frame_parser *p, const unsigned char *data, siz
 	p->filled += take;
 	if (p->filled == FRAME_SYNC_SIZE && memcmp(p->head, frame_sync, FRAME_SYNC_SIZE) == 0) {
 		p->filled = 0;
+		p->held = false;
 		p->sink.on_sync(p->sink.context);
 	} else if (p->filled == FRAME_HEADER_SIZE) {
-		p->filled = 0;
-		if (frame_decode(p->head, &p->header) < 0) {
-			// A SYNC may begin within these very bytes.
-			unsigned char again[FRAME_HEADER_SIZE];
-			memcpy(again, p->head, sizeof again);
-			frame_parser_reset(p);
-			frame_parser_feed(p, again, sizeof again);
-		} else if (p->header.length == 0) {
-			finish_frame(p);
-		} else {
-			p->state = FRAME_IN_PAYLOAD;
-		}
+		finish_header(p);
 	}
 	return take;
 }

@@ -3,6 +3,7 @@
 #ifndef HYPERCELL_FRAME_H
 #define HYPERCELL_FRAME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,10 @@ struct frame_sink {
 
 enum frame_state { FRAME_SEEKING, FRAME_IN_HEADER, FRAME_IN_PAYLOAD };
 
+// A frame of DATA is held back until what follows shows that it was whole: the bytes of an old host that died in the middle of
+// one and the greeting of the next make a frame too, and its bytes would reach a program. Dropping it is safe, because
+// a new host asks how much was received.
+//
 // The payload buffer is part of it (and its pages are untouched until needed), so that a frame never
 // fails for lack of memory.
 struct frame_parser {
@@ -59,13 +64,16 @@ struct frame_parser {
 	enum frame_state state;
 	size_t matched; // bytes of SYNC seen while seeking
 	size_t filled;  // bytes of the header or of the payload so far
+	bool held;      // `header` and `payload` are DATA that was not handed out yet
 	unsigned char head[FRAME_HEADER_SIZE];
 	unsigned char payload[FRAME_PAYLOAD_MAX];
 };
 
 // Drops a frame in progress; everything up to the next SYNC is then discarded.
 void frame_parser_reset(struct frame_parser *p);
-// Resets only if it is in the middle of a frame or of a header.
+// Nothing more has come: hands out what is held, unless half a header follows it.
+void frame_parser_settle(struct frame_parser *p);
+// The host hung up: resets if it is in the middle of a frame or of a header.
 void frame_parser_abandon(struct frame_parser *p);
 void frame_parser_feed(struct frame_parser *p, const unsigned char *data, size_t n);
 

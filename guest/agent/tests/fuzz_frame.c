@@ -43,6 +43,7 @@ static uint64_t feed(const uint8_t *data, size_t size, size_t step)
 	digest = 0xcbf29ce484222325U;
 	for (size_t at = 0; at < size; at += step)
 		frame_parser_feed(&parser, data + at, step < size - at ? step : size - at);
+	frame_parser_settle(&parser);
 	return digest;
 }
 

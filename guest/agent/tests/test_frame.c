@@ -59,6 +59,40 @@ static void test_frames_come_out_however_they_are_cut(void)
 	}
 }
 
+static void test_data_is_handed_out_when_nothing_follows(void)
+{
+	unsigned char bytes[512];
+	size_t n = put_greeting(bytes);
+	n += put_frame(bytes + n, FRAME_DATA, 2, 3, 'd');
+
+	begin();
+	frame_parser_feed(parser, bytes, n);
+	EXPECT_TEXT(seen, "S 1:5:104 ");
+	frame_parser_settle(parser);
+	EXPECT_TEXT(seen, "S 1:5:104 7:3:100 ");
+	frame_parser_settle(parser);
+	EXPECT_TEXT(seen, "S 1:5:104 7:3:100 ");
+}
+
+// The old host dies anywhere in a frame of DATA, the agent does not notice, and the new one greets: now once, now twice.
+static void test_half_a_frame_of_data_is_never_completed_by_a_greeting(void)
+{
+	unsigned char bytes[512];
+	size_t hello = put_greeting(bytes), request = put_frame(bytes + hello, FRAME_DATA, 2, 300, 'd');
+
+	for (size_t part = 1; part < request; part++) {
+		begin();
+		frame_parser_feed(parser, bytes, hello + part);
+		frame_parser_settle(parser);
+		for (int greeting = 0; greeting < 10; greeting++) {
+			frame_parser_feed(parser, bytes, hello);
+			frame_parser_settle(parser);
+		}
+		EXPECT(strstr(seen, "7:") == NULL);
+		EXPECT(strstr(seen, "S 1:5:104 S 1:5:104 ") == seen);
+	}
+}
+
 static void test_nothing_is_believed_before_a_sync(void)
 {
 	unsigned char bytes[512];
@@ -212,6 +246,8 @@ int main(void)
 {
 	parser = calloc(1, sizeof *parser);
 	RUN(test_frames_come_out_however_they_are_cut);
+	RUN(test_data_is_handed_out_when_nothing_follows);
+	RUN(test_half_a_frame_of_data_is_never_completed_by_a_greeting);
 	RUN(test_nothing_is_believed_before_a_sync);
 	RUN(test_a_sync_is_found_behind_any_broken_header);
 	RUN(test_a_partial_sync_before_a_sync_does_not_hide_it);
