@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from hypercell.api.daemon_log import LineFormatter
 from hypercell.api.docker.version import HEADERS
-from hypercell.api.logs import LineFormatter
 from hypercell.api.notify import notify
 from hypercell.api.places import bind_socket, engine_id, locked, prepare
 from hypercell.base.config import Config

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypercell.api.daemon_log import escape
 from hypercell.api.docker.archive import go_mode
 from hypercell.api.docker.decompress import decompressed
 from hypercell.api.docker.detach import DEFAULT_KEYS, KeyFilter, parse_keys
@@ -29,7 +30,6 @@ from hypercell.api.docker.pull import parse_credentials, pull_reference
 from hypercell.api.docker.times import human_duration, parse_duration, parse_timestamp, rfc3339, rfc3339_fixed
 from hypercell.api.docker.top import clock
 from hypercell.api.http import split_version
-from hypercell.api.logs import escape
 from hypercell.base.errors import ExecFailed, InvalidArgument, Unsupported
 from hypercell.images.contract import Credentials
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from hypercell import __version__
-from hypercell.api import logs
+from hypercell.api import daemon_log
 from hypercell.base.config import Config, load
 from hypercell.base.errors import HypercellError
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def main(arguments: list[str] | None = None) -> int:
     """The command. 0 after an orderly stop, 1 when it cannot run here, 2 for a wrong command line."""
     options = _parse(arguments)
-    logs.configure(options.log_level)
+    daemon_log.configure(options.log_level)
     try:
         config = load(options.config)
         if options.doctor:

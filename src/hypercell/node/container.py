@@ -23,7 +23,7 @@ from hypercell.node.logs import Log
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import Pod
 from hypercell.node.records import Phase, Record
-from hypercell.node.restart import Backoff
+from hypercell.node.restart_policy import Backoff
 from hypercell.node.run import Ending, Run
 from hypercell.node.services import NodeEvent, Services
 from hypercell.node.types import Output, State, Status

@@ -14,7 +14,7 @@ from hypercell.node.crash import crash_point
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import WORDS
 from hypercell.node.records import Phase
-from hypercell.node.restart import wants_restart
+from hypercell.node.restart_policy import wants_restart
 from hypercell.node.run import Ending, Run
 from hypercell.node.types import Status
 

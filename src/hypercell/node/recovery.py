@@ -14,7 +14,7 @@ from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.guest_state import ContainerState, highest_stream
 from hypercell.node.pod import AGENT_LOST, WORDS
 from hypercell.node.records import Phase
-from hypercell.node.restart import wants_restart, wants_start_with_daemon
+from hypercell.node.restart_policy import wants_restart, wants_start_with_daemon
 from hypercell.node.run import FAILED_START, Run
 from hypercell.node.services import Services
 from hypercell.node.types import Status

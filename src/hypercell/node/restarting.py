@@ -10,7 +10,7 @@ import time
 from hypercell.base.errors import HypercellError
 from hypercell.node.container import Container
 from hypercell.node.records import Phase
-from hypercell.node.restart import wants_restart
+from hypercell.node.restart_policy import wants_restart
 from hypercell.node.starting import launch, start
 from hypercell.node.types import Status
 
