@@ -108,13 +108,13 @@ class Site:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(self.path))
             await self.server.listen(listener)
-        client = await connect(self.path)
-        self._clients.append(client)
-        return client
+        connected = await connect(self.path)
+        self._clients.append(connected)
+        return connected
 
     async def close(self) -> None:
-        for client in self._clients:
-            await client.close()
+        for connected in self._clients:
+            await connected.close()
         if self.server is not None:
             await self.server.close()
 
@@ -124,3 +124,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     made = Site(tmp_path / "s.sock")
     yield made
     await made.close()
+
+
+# At the end: `door` builds on what is defined above.
+from .door import client, door, make  # noqa: E402, F401

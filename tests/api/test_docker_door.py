@@ -1,111 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Engine API over its socket, spoken raw to a daemon whose guests are fake."""
+"""The Engine API over its socket: containers, images, events, refusals."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import io
-import itertools
 import json
-import struct
 import tarfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from hypercell.api.docker import unbuilt
-from tests.support.daemon import Daemon, running
+from tests.support.daemon import Daemon
 
 from .conftest import Client, connect
-
-IMAGE = "fake:test"
-_names = (f"c{number}" for number in itertools.count())
-Make = Callable[..., Awaitable[str]]
-
-
-def root_tar() -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        member = tarfile.TarInfo("etc/marker")
-        member.size = 2
-        archive.addfile(member, io.BytesIO(b"hi"))
-    return out.getvalue()
-
-
-@pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with running(tmp_path_factory.mktemp("door") / "d", driver="fake") as daemon:
-        yield daemon
-
-
-@pytest.fixture
-async def client(door: Daemon) -> AsyncIterator[Client]:
-    connection = await connect(door.socket)
-    status, images = await connection.ask("GET", "/images/json")
-    if not images:
-        status, answer = await connection.ask(
-            "POST",
-            "/images/create?fromSrc=-&repo=fake&tag=test&changes=CMD%20%5B%22cat%22%5D",
-            root_tar(),
-            {"X-Kind": "tar"},
-        )
-        assert status == 200, answer
-    yield connection
-    await connection.close()
-
-
-@pytest.fixture
-async def make(client: Client) -> AsyncIterator[Make]:
-    """Make a container that is removed after the test; its name."""
-    made: list[str] = []
-
-    async def create(*command: str, start: bool = False, host: dict[str, Any] | None = None, **config: Any) -> str:
-        name = next(_names)
-        body = {"Image": IMAGE, "HostConfig": host or {}, **({"Cmd": list(command)} if command else {}), **config}
-        status, answer = await client.ask("POST", f"/containers/create?name={name}", body)
-        assert status == 201, answer
-        made.append(answer["Id"])
-        if start:
-            status, answer = await client.ask("POST", f"/containers/{name}/start")
-            assert status == 204, answer
-        return name
-
-    yield create
-    for container in made:
-        await client.ask("DELETE", f"/containers/{container}?force=1")
-
-
-def frames(data: bytes) -> list[tuple[int, bytes]]:
-    found = []
-    while data:
-        stream, size = struct.unpack(">BxxxI", data[:8])
-        found.append((stream, data[8 : 8 + size]))
-        data = data[8 + size :]
-    return found
-
-
-def joined(data: bytes, stream: int) -> bytes:
-    return b"".join(piece for kind, piece in frames(data) if kind == stream)
-
-
-async def upgrade(door: Daemon, path: str, body: bytes = b"", tcp: bool = True) -> Client:
-    """A hijacked connection, its head read."""
-    connection = await connect(door.socket)
-    lines = [f"POST {path} HTTP/1.1", "Host: docker", f"Content-Length: {len(body)}"]
-    lines += ["Content-Type: application/json"] if body else []
-    lines += ["Connection: Upgrade", "Upgrade: tcp"] if tcp else []
-    await connection.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
-    status, headers = await connection.head()
-    assert status == (101 if tcp else 200), headers
-    connection.headers = headers  # type: ignore[attr-defined]
-    return connection
-
-
-# The engine
+from .door import IMAGE, Make, names, root_tar
 
 
 async def test_ping_tells_what_clients_negotiate_with(client: Client) -> None:
@@ -416,240 +329,6 @@ async def test_an_unknown_condition_is_refused(client: Client, make: Make) -> No
 # Streams
 
 
-@pytest.mark.parametrize("tcp", [True, False])
-async def test_input_ends_and_output_goes_on(door: Daemon, client: Client, make: Make, tcp: bool) -> None:
-    name = await make("cat", OpenStdin=True, StdinOnce=True)
-    stream = await upgrade(door, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1&stderr=1", tcp=tcp)
-    kind = stream.headers["content-type"]  # type: ignore[attr-defined]
-    assert kind == f"application/vnd.docker.{'multiplexed' if tcp else 'raw'}-stream"
-    await client.ask("POST", f"/containers/{name}/start")
-    await stream.send(b"hello\n")
-    assert await stream.reader.readexactly(14) == b"\x01\0\0\0\0\0\0\x06hello\n"
-    await stream.send(b"bye")
-    stream.writer.write_eof()
-    assert joined(await stream.reader.read(), 1) == b"bye"
-    assert (await client.ask("POST", f"/containers/{name}/wait"))[1] == {"StatusCode": 0}
-
-
-async def test_a_container_keeps_its_input_when_one_of_many_clients_ends_its_own(
-    door: Daemon, client: Client, make: Make
-) -> None:
-    name = await make("cat", start=True, OpenStdin=True)
-    stream = await upgrade(door, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1")
-    stream.writer.write_eof()
-    assert await stream.reader.read() == b""
-    assert (await client.ask("GET", f"/containers/{name}/json"))[1]["State"]["Running"] is True
-
-
-async def test_a_terminal_is_not_multiplexed_and_detach_keys_let_go(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("cat", start=True, OpenStdin=True, StdinOnce=True, Tty=True)
-    stream = await upgrade(door, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1&stderr=1&detachKeys=ctrl-x,y")
-    assert stream.headers["content-type"] == "application/vnd.docker.raw-stream"  # type: ignore[attr-defined]
-    await stream.send(b"ab\x18c")
-    seen = b""
-    while b"\x18c" not in seen:
-        seen += await stream.reader.read(100)
-    await stream.send(b"d\x18")
-    await stream.send(b"y")
-    rest = await asyncio.wait_for(stream.reader.read(), 5)
-    assert b"y" not in rest
-    assert (await client.ask("GET", f"/containers/{name}/json"))[1]["State"]["Running"] is True
-
-
-async def test_standard_error_is_kept_apart(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sh", "-c", "echo out; echo err >&2")
-    stream = await upgrade(door, f"/containers/{name}/attach?stream=1&stdout=1&stderr=1")
-    await client.ask("POST", f"/containers/{name}/start")
-    data = await stream.reader.read()
-    assert (joined(data, 1), joined(data, 2)) == (b"out\n", b"err\n")
-
-
-async def test_logs_are_told_again(client: Client, make: Make) -> None:
-    name = await make("sh", "-c", "echo one; echo two >&2; echo three", start=True)
-    await client.ask("POST", f"/containers/{name}/wait")
-    _, data = await client.ask("GET", f"/containers/{name}/logs?stdout=1&stderr=1")
-    assert (joined(data, 1), joined(data, 2)) == (b"one\nthree\n", b"two\n")
-    _, data = await client.ask("GET", f"/containers/{name}/logs?stderr=1")
-    assert frames(data) == [(2, b"two\n")]
-    _, data = await client.ask("GET", f"/containers/{name}/logs?stdout=1&tail=1")
-    assert frames(data) == [(1, b"three\n")]
-    _, data = await client.ask("GET", f"/containers/{name}/logs?stdout=1&tail=1&timestamps=1")
-    stamp, _, line = frames(data)[0][1].partition(b" ")
-    assert (len(stamp), stamp[-1:], line) == (30, b"Z", b"three\n")
-    _, data = await client.ask("GET", f"/containers/{name}/logs?stdout=1&since={time.time() + 5}")
-    assert data == b""
-    assert (await client.ask("GET", f"/containers/{name}/logs"))[0] == 400
-    assert (await client.ask("GET", f"/containers/{name}/logs?stdout=1&since=soon"))[0] == 400
-
-
-async def test_followed_logs_end_with_the_container(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sh", "-c", "echo first; sleep 0.3; echo last", start=True)
-    follower = await connect(door.socket)
-    status, data = await asyncio.wait_for(follower.ask("GET", f"/containers/{name}/logs?follow=1&stdout=1"), 10)
-    assert (status, joined(data, 1)) == (200, b"first\nlast\n")
-    await follower.close()
-
-
-async def test_two_hundred_clients_at_one_container(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("cat", OpenStdin=True)
-    path = f"/containers/{name}/attach?stream=1&stdout=1"
-    streams = [await upgrade(door, path) for _ in range(200)]
-    await client.ask("POST", f"/containers/{name}/start")
-    writer = await upgrade(door, f"/containers/{name}/attach?stream=1&stdin=1")
-    await writer.send(b"to all\n")
-    for stream in streams:
-        assert await asyncio.wait_for(stream.reader.readexactly(15), 20) == b"\x01\0\0\0\0\0\0\x07to all\n"
-        await stream.close()
-    assert await client.ask("GET", "/_ping") == (200, b"OK")
-
-
-async def test_a_client_that_never_reads_holds_up_nobody(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("yes", start=True)
-    stuck = await upgrade(door, f"/containers/{name}/attach?stream=1&stdout=1")
-    reader = await upgrade(door, f"/containers/{name}/attach?stream=1&stdout=1")
-    for _ in range(50):
-        assert len(await asyncio.wait_for(reader.reader.readexactly(100_000), 20)) == 100_000
-    assert await client.ask("GET", "/_ping") == (200, b"OK")
-    await stuck.close()
-    await reader.close()
-
-
-# Execs
-
-
-async def make_exec(client: Client, name: str, *command: str, **more: Any) -> str:
-    body = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True, **more}
-    status, answer = await client.ask("POST", f"/containers/{name}/exec", body)
-    assert status == 201, answer
-    return str(answer["Id"])
-
-
-async def test_an_exec_runs_and_is_remembered(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    exec_id = await make_exec(client, name, "sh", "-c", "echo out; exit 4", User="1")
-    stream = await upgrade(door, f"/exec/{exec_id}/start", b"{}")
-    assert joined(await stream.reader.read(), 1) == b"out\n"
-    _, view = await client.ask("GET", f"/exec/{exec_id}/json")
-    assert (view["ExitCode"], view["Running"], view["ProcessConfig"]["user"]) == (4, False, "1")
-    assert view["ProcessConfig"]["entrypoint"] == "sh"
-    assert (await client.ask("POST", f"/exec/{exec_id}/start", {}))[0] == 409
-
-
-async def test_an_exec_reads_to_the_end_of_its_input(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    exec_id = await make_exec(client, name, "cat", AttachStdin=True)
-    stream = await upgrade(door, f"/exec/{exec_id}/start", b'{"Detach":false,"Tty":false}')
-    await stream.send(b"data")
-    stream.writer.write_eof()
-    assert joined(await stream.reader.read(), 1) == b"data"
-
-
-async def test_a_detached_exec_goes_on_alone(client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    exec_id = await make_exec(client, name, "true")
-    assert (await client.ask("POST", f"/exec/{exec_id}/start", {"Detach": True}))[0] == 200
-    for _ in range(100):
-        _, view = await client.ask("GET", f"/exec/{exec_id}/json")
-        if not view["Running"]:
-            break
-        await asyncio.sleep(0.02)
-    assert view["ExitCode"] == 0
-
-
-async def test_an_exec_of_nothing_tells_the_client_on_its_stream(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    exec_id = await make_exec(client, name, "nosuchprogram")
-    stream = await upgrade(door, f"/exec/{exec_id}/start", b"{}")
-    assert b"no" in joined(await stream.reader.read(), 1)
-    assert (await client.ask("GET", f"/exec/{exec_id}/json"))[1]["ExitCode"] == 127
-
-
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        ({}, "No exec command specified"),
-        ({"Cmd": []}, "No exec command specified"),
-        ({"Cmd": ["x"], "Env": ["=y"]}, "invalid environment variable"),
-        ({"Cmd": ["x"], "DetachKeys": "ctrl-1"}, "Invalid detach keys"),
-        ({"Cmd": ["x"], "WorkingDir": "rel"}, "absolute path"),
-        ({"Cmd": ["x"], "Nonsense": 1}, "unknown field Nonsense"),
-    ],
-)
-async def test_malformed_execs_are_refused(client: Client, make: Make, body: dict[str, Any], message: str) -> None:
-    name = await make("sleep", "60", start=True)
-    status, answer = await client.ask("POST", f"/containers/{name}/exec", body)
-    assert status == 400
-    assert message in answer["message"]
-
-
-async def test_an_exec_in_what_does_not_run_is_a_conflict(client: Client, make: Make) -> None:
-    status, answer = await client.ask("POST", f"/containers/{await make()}/exec", {"Cmd": ["true"]})
-    assert status == 409
-    assert "is not running" in answer["message"]
-
-
-async def test_no_such_exec(client: Client) -> None:
-    for method, path in (("GET", "json"), ("POST", "start"), ("POST", "resize?h=1&w=1")):
-        status, answer = await client.ask(method, f"/exec/{'0' * 64}/{path}")
-        assert status == 404
-        assert "No such exec instance" in answer["message"]
-
-
-async def test_windows_are_resized(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("cat", start=True, Tty=True, OpenStdin=True)
-    assert (await client.ask("POST", f"/containers/{name}/resize?h=33&w=77"))[0] == 200
-    exec_id = await make_exec(client, name, "stty", "size", Tty=True, ConsoleSize=[20, 40])
-    stream = await upgrade(door, f"/exec/{exec_id}/start", b'{"Tty":true}')
-    assert b"20 40" in await stream.reader.read()
-    for wrong in ("h=x&w=1", "h=1", "h=-1&w=1", "h=1&w=99999999999"):
-        status, answer = await client.ask("POST", f"/containers/{name}/resize?{wrong}")
-        assert (status, answer["message"][:14]) == (400, "invalid resize")
-
-
-# Figures
-
-
-async def test_top_shows_the_columns_of_ps(client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    _, answer = await client.ask("GET", f"/containers/{name}/top")
-    assert answer["Titles"] == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-    assert answer["Processes"][0][0] == "root"
-    assert answer["Processes"][0][-1] == "sleep 60"
-    _, answer = await client.ask("GET", f"/containers/{name}/top?ps_args=-eo%20pid,comm=NAME")
-    assert answer["Titles"] == ["PID", "NAME"]
-    assert (await client.ask("GET", f"/containers/{name}/top?ps_args=aux"))[0] == 501
-    assert (await client.ask("GET", f"/containers/{name}/top?ps_args=-o%20comm"))[0] == 400
-
-
-async def read_chunk(stream: Client) -> bytes:
-    size = int((await stream.reader.readline()).strip(), 16)
-    return (await stream.reader.readexactly(size + 2))[:-2]
-
-
-async def test_stats_are_in_dockers_shape(door: Daemon, client: Client, make: Make) -> None:
-    name = await make("sleep", "60", start=True)
-    _, one = await client.ask("GET", f"/containers/{name}/stats?stream=0&one-shot=1")
-    assert one["name"] == f"/{name}"
-    assert one["precpu_stats"]["cpu_usage"]["total_usage"] == 0
-    assert one["cpu_stats"]["online_cpus"] >= 1
-    assert one["memory_stats"]["limit"] > 0
-    assert isinstance(one["networks"], dict)
-    stream = await connect(door.socket)
-    await stream.send(f"GET /containers/{name}/stats HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await stream.head()
-    first, second = [json.loads(await read_chunk(stream)) for _ in range(2)]
-    assert (first["preread"], second["preread"]) == ("0001-01-01T00:00:00Z", first["read"])
-    assert second["precpu_stats"] == first["cpu_stats"]
-    await stream.close()
-    await client.ask("POST", f"/containers/{name}/stop?t=0")
-    _, none = await client.ask("GET", f"/containers/{name}/stats?stream=0")
-    assert (none["read"], none["memory_stats"]) == ("0001-01-01T00:00:00Z", {})
-    assert (await client.ask("GET", f"/containers/{name}/stats?one-shot=1"))[0] == 400
-
-
-# Files
-
-
 def small_tar(name: str, data: bytes) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -681,7 +360,7 @@ async def test_files_go_in_and_come_out(client: Client, make: Make) -> None:
 
 async def test_rename_update_and_prune(client: Client, make: Make) -> None:
     name = await make(Labels={"prune": "me"})
-    other = next(_names)
+    other = next(names)
     assert (await client.ask("POST", f"/containers/{name}/rename?name={other}"))[0] == 204
     assert (await client.ask("POST", f"/containers/{other}/rename?name="))[0] == 400
     assert (await client.ask("POST", f"/containers/{other}/rename?name=..%2Fx"))[0] == 400

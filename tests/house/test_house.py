@@ -18,13 +18,19 @@ SOURCES = sorted(
 )
 
 
+def _longest(path: Path) -> int:
+    """Lines that a file may have: a list of tests is read one by one, a module as a whole."""
+    return 600 if "tests" in path.parts[len(ROOT.parts) :] else 500
+
+
 def test_every_source_names_its_licence() -> None:
     silent = [path for path in SOURCES if "SPDX-License-Identifier: Apache-2.0" not in path.read_text()[:200]]
     assert silent == []
 
 
-def test_no_module_is_longer_than_500_lines() -> None:
-    assert [path for path in SOURCES if len(path.read_text().splitlines()) > 500] == []
+def test_no_module_is_longer_than_it_can_be_held_in_the_head() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in SOURCES}
+    assert [path for path, length in lengths.items() if length > _longest(path)] == []
 
 
 def documents() -> list[Path]:
