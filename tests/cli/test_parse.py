@@ -8,7 +8,7 @@ import click
 import pytest
 
 from hypercell.cli import output, parse
-from hypercell.cli.listing import filter_query, time_query
+from hypercell.cli.options import filter_query, time_query
 from hypercell.cli.terminal import Session, detach_sequence
 
 

@@ -13,7 +13,7 @@ import click
 from hypercell.cli import output, progress
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit
-from hypercell.cli.listing import FILTER, FORMAT, filter_query
+from hypercell.cli.options import FILTER, FORMAT, filter_query
 
 _CHUNK = 1 << 20
 _IMAGES = {

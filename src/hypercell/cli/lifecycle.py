@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from hypercell.cli import execute, terminal
+from hypercell.cli import terminal
+from hypercell.cli.attach import Waiter, converse, open_attach
 from hypercell.cli.client import ApiError, Client, quote
-from hypercell.cli.exit import Exit
+from hypercell.cli.exit import Exit, start_failure
+from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
-from hypercell.cli.run import Waiter, start_failure
 
 _NAMES = click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 
@@ -39,11 +40,12 @@ def _post(client: Client, container: str, verb: str, /, **query: Any) -> None:
 @click.command("start")
 @click.option("-a", "--attach", is_flag=True, help="Show its output and wait for its end.")
 @click.option("-i", "--interactive", is_flag=True, help="Give it our stdin too.")
-@click.option("--detach-keys", default="ctrl-p,ctrl-q", help="Keys that detach from a terminal.")
+@DETACH_KEYS
+@SIG_PROXY
 @_NAMES
 @click.pass_obj
 def start_command(
-    client: Client, containers: tuple[str, ...], attach: bool, interactive: bool, detach_keys: str
+    client: Client, containers: tuple[str, ...], attach: bool, interactive: bool, detach_keys: str, sig_proxy: bool
 ) -> None:
     """Start stopped containers. They keep what they wrote.
 
@@ -59,14 +61,14 @@ def start_command(
     (name,) = containers
     config = client.call("GET", f"/containers/{quote(name)}/json")["Config"]
     stdin = interactive and config["OpenStdin"]
-    session = execute.open_attach(client, name, stdin, config["Tty"], terminal.detach_sequence(detach_keys))
+    session = open_attach(client, name, stdin, config["Tty"], terminal.detach_sequence(detach_keys))
     ended = Waiter(client, name, "next-exit")
     try:
         _post(client, name, "start")
     except ApiError as error:
         warn(f"Error response from daemon: {error.message}")
         raise Exit(start_failure(error.message)) from None
-    execute.converse(client, f"/containers/{quote(name)}", session, stdin, config["Tty"])
+    converse(client, f"/containers/{quote(name)}", session, stdin, config["Tty"], sig_proxy)
     raise Exit(0 if session.detached else ended.result())
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
+import json
 import os
 import sys
 
@@ -11,30 +13,15 @@ import click
 
 import hypercell
 from hypercell.cli.client import ApiError, Client
-from hypercell.cli.exit import Exit
+from hypercell.cli.exit import NOT_RUN, Exit, refusal
 
-_CONTAINER = {
-    "run": "run",
+_MODULES = {
+    **{name: name for name in ("run", "exec", "attach", "ps", "logs", "top", "stats", "inspect", "events", "system")},
+    **dict.fromkeys(("start", "stop", "kill", "restart", "pause", "unpause", "wait", "rm", "rename"), "lifecycle"),
+    **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
+    **dict.fromkeys(("info", "version", "doctor"), "system"),
     "create": "run",
-    "start": "lifecycle",
-    "stop": "lifecycle",
-    "kill": "lifecycle",
-    "restart": "lifecycle",
-    "pause": "lifecycle",
-    "unpause": "lifecycle",
-    "wait": "lifecycle",
-    "rm": "lifecycle",
-    "rename": "lifecycle",
-    "ps": "listing",
-    "logs": "listing",
-    "top": "listing",
-    "stats": "listing",
-    "inspect": "listing",
-    "exec": "execute",
-    "attach": "execute",
 }
-_IMAGE = dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images")
-_SYSTEM = dict.fromkeys(("events", "info", "version", "doctor"), "system")
 
 
 class LazyGroup(click.Group):
@@ -43,6 +30,8 @@ class LazyGroup(click.Group):
     def __init__(self, *args: object, lazy: dict[str, str] | None = None, **options: object) -> None:
         super().__init__(*args, **options)  # type: ignore[arg-type]
         self._lazy = lazy or {}
+        self.verb = ""
+        """The command that was called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *self._lazy})
@@ -54,13 +43,22 @@ class LazyGroup(click.Group):
             return found
         return super().get_command(ctx, cmd_name)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        self.verb = ""
+        name, command, rest = super().resolve_command(ctx, args)
+        self.verb = name or ""
+        return name, command, rest
+
 
 @click.group(
     cls=LazyGroup,
-    lazy={**_CONTAINER, **_IMAGE, **_SYSTEM, "system": "system"},
+    lazy=_MODULES,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option("-H", "--host", metavar="URL", help="The daemon: unix:///path or tcp://address:port.")
+@click.option("-H", "--host", metavar="URL", help="The daemon: unix:///path or tcp://address:port [$HYPERCELL_HOST].")
 @click.version_option(hypercell.__version__, "-v", "--version", message="hypercell version %(version)s")
 @click.pass_context
 def cli(context: click.Context, host: str | None) -> None:
@@ -73,14 +71,12 @@ def cli(context: click.Context, host: str | None) -> None:
     hypercell logs -f web
     """
     context.obj = Client(host)
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
-    """Run the command. Exit codes are docker's: 125 for what `run` and `exec` could not do, else 1, usage 125 or 2."""
-    starting = len(sys.argv) > 1 and next((word for word in sys.argv[1:] if not word.startswith("-")), "") in (
-        "run",
-        "create",
-    )
+    """Run the command, and end with docker's exit code."""
     try:
         status = cli.main(standalone_mode=False)
         code = status if isinstance(status, int) else 0
@@ -89,18 +85,21 @@ def main() -> None:
     except ApiError as error:
         prefix = "hypercell: Error response from daemon: " if error.status else "hypercell: "
         click.echo(prefix + error.message, err=True)
-        code = 125 if starting else 1
+        code = NOT_RUN if cli.verb == "run" else 1
     except click.exceptions.Abort:
         code = 130
     except click.exceptions.Exit as ended:
         code = ended.exit_code
     except click.ClickException as error:
         error.show()
-        code = 125 if starting else error.exit_code
+        code = refusal(error, cli.verb)
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
+    except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+        click.echo(f"hypercell: {error}", err=True)
+        code = NOT_RUN if cli.verb == "run" else 1
     except KeyboardInterrupt:
         code = 130
     sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from pathlib import Path
 
 import click
@@ -102,7 +101,3 @@ def restart_policy(text: str) -> dict[str, object]:
     if name not in ("", "no", "always", "on-failure", "unless-stopped") or (count and not count.isdigit()):
         raise click.UsageError(f"invalid restart policy {text!r}: no, always, unless-stopped or on-failure[:max]")
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
-
-
-def words(text: str | None) -> list[str] | None:
-    return None if text is None else shlex.split(text)

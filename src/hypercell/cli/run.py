@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from hypercell.cli import parse, terminal
+from hypercell.cli.attach import Waiter, converse, open_attach
 from hypercell.cli.client import ApiError, Client, quote
-from hypercell.cli.exit import Exit
+from hypercell.cli.exit import Exit, start_failure
+from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
 from hypercell.cli.progress import pull
 
@@ -55,7 +56,14 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--network", default="", metavar="bridge|none", help="Its network."),
     click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
     click.option("--dns", multiple=True, metavar="IP", help="Name server instead of the network's."),
-    click.option("--pull", "pull_policy", type=click.Choice(["missing", "always", "never"]), default="missing"),
+    click.option(
+        "--pull",
+        "pull_policy",
+        type=click.Choice(["missing", "always", "never"]),
+        default="missing",
+        show_default=True,
+        help="When to pull the image first.",
+    ),
     click.option("--platform", default="", help="Platform of the image, such as linux/amd64."),
     click.argument("image"),
     click.argument("command", nargs=-1, type=click.UNPROCESSED),
@@ -166,8 +174,8 @@ def create_command(client: Client, /, **options: Any) -> None:
 
 @click.command("run", context_settings={"allow_interspersed_args": False})
 @click.option("-d", "--detach", is_flag=True, help="Let it run in the background; prints its id.")
-@click.option("--sig-proxy/--no-sig-proxy", default=True, help="Pass our signals on to it.")
-@click.option("--detach-keys", default="ctrl-p,ctrl-q", help="Keys that detach from a terminal.")
+@SIG_PROXY
+@DETACH_KEYS
 @click.option("--cidfile", default="", metavar="FILE", help="Write the id to a file that does not exist yet.")
 @_container_options
 @click.pass_obj
@@ -184,10 +192,9 @@ def run_command(
     keys = terminal.detach_sequence(detach_keys)
     if options["tty"] and options["interactive"] and not detach and not terminal.stdin_is_tty():
         raise click.ClickException("the input device is not a TTY")
-    identifier = _create(client, options, attach=not detach)
-    if cidfile:
-        with Path(cidfile).open("x") as file:
-            file.write(identifier)
+    with _id_file(cidfile) as write_id:
+        identifier = _create(client, options, attach=not detach)
+        write_id(identifier)
     if detach:
         _start(client, identifier)
         click.echo(identifier)
@@ -195,30 +202,31 @@ def run_command(
     raise Exit(_run_attached(client, identifier, options, keys, sig_proxy))
 
 
+@contextlib.contextmanager
+def _id_file(name: str) -> Iterator[Callable[[str], Any]]:
+    """Claims the file before there is a container, and leaves none behind when there comes to be none."""
+    if not name:
+        yield lambda _: None
+        return
+    path = Path(name)
+    try:
+        file = path.open("x")
+    except OSError as error:
+        raise click.ClickException(f"cannot write the id to {name}: {error.strerror}") from error
+    try:
+        with file:
+            yield file.write
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
 def _run_attached(client: Client, identifier: str, options: dict[str, Any], keys: bytes, sig_proxy: bool) -> int:
     is_tty, stdin = options["tty"], options["interactive"]
-    query = {"stream": True, "stdin": stdin, "stdout": True, "stderr": True}
-    session = terminal.Session(
-        *client.hijack(f"/containers/{identifier}/attach", query)[:2], multiplexed=not is_tty, detach_keys=keys
-    )
+    session = open_attach(client, identifier, stdin, is_tty, keys)
     ended = Waiter(client, identifier, "removed" if options["rm"] else "next-exit")
     _start(client, identifier)
-
-    def resize(rows: int, columns: int) -> None:
-        with contextlib.suppress(ApiError):
-            client.call("POST", f"/containers/{identifier}/resize", {"h": rows, "w": columns})
-
-    def send(name: str) -> None:
-        with contextlib.suppress(ApiError):
-            client.call("POST", f"/containers/{identifier}/kill", {"signal": name})
-
-    on_terminal = is_tty and stdin and terminal.stdin_is_tty()
-    with (
-        terminal.resizing(is_tty and terminal.stdin_is_tty(), resize),
-        terminal.forwarding(sig_proxy and not on_terminal, send),
-        terminal.raw_mode(on_terminal),
-    ):
-        session.run(stdin, is_tty)
+    converse(client, f"/containers/{identifier}", session, stdin, is_tty, sig_proxy)
     return 0 if session.detached else ended.result()
 
 
@@ -228,35 +236,3 @@ def _start(client: Client, identifier: str) -> None:
     except ApiError as error:
         warn(f"hypercell: Error response from daemon: {error.message}")
         raise Exit(start_failure(error.message)) from None
-
-
-def start_failure(message: str) -> int:
-    """docker's exit code for a container that did not start: 127 no such program, 126 cannot run it, else 125."""
-    if any(words in message for words in ("executable file not found", "no such file or directory")):
-        return 127
-    if any(words in message.lower() for words in ("permission denied", "is a directory", "exec format error")):
-        return 126
-    return 125
-
-
-class Waiter:
-    """Waits for the end of a container on a connection of its own, begun before the container starts."""
-
-    def __init__(self, client: Client, identifier: str, condition: str) -> None:
-        self._answer = client.open("POST", f"/containers/{quote(identifier)}/wait", {"condition": condition})
-        self._value: dict[str, Any] = {}
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._value = json.loads(self._answer.read())
-
-    def result(self) -> int:
-        """The exit code; 125 with the reason on stderr when the daemon could not tell."""
-        while self._thread.is_alive():
-            self._thread.join(0.5)  # in slices: a signal handler runs between them
-        error = (self._value.get("Error") or {}).get("Message")
-        if error:
-            warn(f"hypercell: {error}")
-        return int(self._value.get("StatusCode", 125))

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`inspect`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from hypercell.cli import output
+from hypercell.cli.client import ApiError, Client, quote
+from hypercell.cli.exit import Exit
+
+
+@click.command("inspect")
+@click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look only at these.")
+@click.option("-s", "--size", is_flag=True, help="Sizes of containers too.")
+@click.option("-f", "--format", "template", metavar="json|TEMPLATE", help="Print only this.")
+@click.argument("names", nargs=-1, required=True)
+@click.pass_obj
+def inspect_command(client: Client, names: tuple[str, ...], kind: str | None, size: bool, template: str | None) -> None:
+    """Show everything about containers or images, as JSON.
+
+    \b
+    hypercell inspect web
+    hypercell inspect -f '{{.State.Status}}' web
+    """
+    found: list[Any] = []
+    missing = False
+    for name in names:
+        value = _inspect(client, name, kind, size)
+        if value is None:
+            output.warn(f"Error: No such {kind or 'object'}: {name}")
+            missing = True
+        else:
+            found.append(value)
+    if template and template != "json":
+        for value in found:
+            click.echo(output.render(template, value))
+    else:
+        click.echo(json.dumps(found, indent=None if template else 4))
+    if missing:
+        raise Exit(1)
+
+
+def _inspect(client: Client, name: str, kind: str | None, size: bool) -> Any:
+    for candidate, path in (("container", f"/containers/{quote(name)}/json"), ("image", f"/images/{quote(name)}/json")):
+        if kind in (None, candidate):
+            try:
+                return client.call("GET", path, {"size": size and candidate == "container"})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+    return None

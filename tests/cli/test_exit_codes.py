@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a command line that cannot be, or a daemon that is not there, ends with: the codes of docker's client 28."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from hypercell.cli.exit import start_failure
+from hypercell.cli.main import main
+
+
+def ends_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
+    monkeypatch.setattr(sys, "argv", ["hypercell", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("", 0),
+        ("--help", 0),
+        ("run --help", 0),
+        ("system", 0),
+        ("--foo", 125),
+        ("ps --foo", 125),
+        ("ps --filter bad", 125),
+        ("stop --time x box", 125),
+        ("exec --foo", 125),
+        ("run --foo busybox", 125),
+        ("run -e", 125),
+        ("run --memory foo busybox", 125),
+        ("run -p x:y busybox", 125),
+        ("run --restart foo busybox", 125),
+        ("run --rm --restart always busybox", 125),
+        ("run --env-file /nonexistent busybox", 125),
+        ("run --cidfile /etc/passwd busybox", 125),
+        ("create --memory foo busybox", 125),
+        ("create -p x:y busybox", 125),
+        ("frob", 1),
+        ("system frob", 1),
+        ("run", 1),
+        ("create", 1),
+        ("exec", 1),
+        ("rm -f", 1),
+        ("logs a b", 1),
+        ("tag a", 1),
+        ("start -a a b", 1),
+        ("events --since foo", 1),
+    ],
+)
+def test_a_wrong_line_ends_with_dockers_code(monkeypatch: pytest.MonkeyPatch, line: str, code: int) -> None:
+    assert ends_with(monkeypatch, *line.split()) == code
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [("run busybox", 125), ("create busybox", 1), ("exec a b", 1), ("ps", 1), ("system df", 1)]
+)
+def test_no_daemon_ends_with_dockers_code(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, code: int
+) -> None:
+    assert ends_with(monkeypatch, "-H", f"unix://{tmp_path}/none", *line.split()) == code
+
+
+def test_an_id_file_is_left_only_where_a_container_came_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host, file = f"unix://{tmp_path}/none", tmp_path / "id"
+    assert ends_with(monkeypatch, "-H", host, "run", "--cidfile", str(file), "busybox") == 125
+    assert not file.exists()
+    file.write_text("another container's")
+    assert ends_with(monkeypatch, "-H", host, "run", "--cidfile", str(file), "busybox") == 125
+    assert file.read_text() == "another container's"
+
+
+def test_a_failed_start_ends_as_a_shell_would() -> None:
+    assert start_failure('exec: "x": executable file not found in $PATH') == 127
+    assert start_failure("stat /x: no such file or directory") == 127
+    assert start_failure('exec: "/etc": permission denied') == 126
+    assert start_failure("the VM did not boot") == 125
