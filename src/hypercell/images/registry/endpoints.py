@@ -8,6 +8,7 @@ takes for insecure: there TLS is tried first, without checking who answers.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 
 from hypercell.base.config import Config
@@ -44,6 +45,23 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def leads_here(name: str) -> bool:
+    """True when *name* (a host without port or brackets) is loopback in any spelling that the resolver understands:
+    `127.1`, `0`, `2130706433`, `::ffff:127.0.0.1`. What a stranger names must not be one."""
+    name = name.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address = ipaddress.IPv4Address(socket.inet_aton(name))
+    except OSError:
+        try:
+            found = ipaddress.IPv6Address(name.partition("%")[0])
+        except ValueError:
+            return False
+        address = found.ipv4_mapped or found
+    return address.is_loopback or address.is_unspecified
 
 
 def endpoints(config: Config, domain: str) -> list[Endpoint]:

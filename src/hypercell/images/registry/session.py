@@ -23,7 +23,7 @@ from hypercell.images.documents import MAX_DOCUMENT
 from hypercell.images.reference import Reference
 from hypercell.images.registry import auth, refusals
 from hypercell.images.registry.auth import Token
-from hypercell.images.registry.endpoints import Endpoint, is_loopback
+from hypercell.images.registry.endpoints import Endpoint, is_loopback, leads_here
 from hypercell.images.registry.patience import Limits, Stalled
 
 # It logs every URL, and those of redirects may carry signatures.
@@ -119,9 +119,13 @@ class Session:
             raise Unavailable(f"the registry {self.endpoint.host} redirects to {location[:200]!r}")
         if parts.scheme == "http" and not self._base.startswith("http://"):
             raise Unavailable(f"the registry {self.endpoint.host} redirects from TLS to plain http", "this was refused")
-        if is_loopback(parts.netloc) and not is_loopback(self.endpoint.host):
+        if self._is_lured(parts.hostname):
             raise Unavailable(f"the registry {self.endpoint.host} redirects to this machine", "this was refused")
         return target
+
+    def _is_lured(self, name: str) -> bool:
+        """Whether a registry elsewhere sends us to services of this machine."""
+        return leads_here(name) and not is_loopback(self.endpoint.host)
 
     async def _send(
         self, method: str, url: str, headers: dict[str, str], secret: str, form: dict[str, str] | None = None
@@ -178,6 +182,8 @@ class Session:
     async def _fetch_token(self, challenge: auth.Challenge) -> Token:
         plain = self._base.startswith("http://")
         request = auth.token_request(challenge, f"repository:{self._path}:pull", self._credentials, plain)
+        if self._is_lured(urlsplit(request.url).hostname or ""):
+            raise Unauthorized(f"the registry {self.endpoint.host} names a token server on this machine")
         method = "POST" if request.form is not None else "GET"
         url = str(httpx2.URL(request.url).copy_merge_params(request.query)) if request.query else request.url
         response = await self._send(method, url, {}, request.authorization, request.form)
