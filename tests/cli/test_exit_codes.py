@@ -14,6 +14,7 @@ from hypercell.cli.main import main
 
 def ends_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
     monkeypatch.setattr(sys, "argv", ["hypercell", *words])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code
@@ -50,6 +51,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
         ("logs a b", 1),
         ("tag a", 1),
         ("start -a a b", 1),
+        ("run -it busybox", 1),
         ("events --since foo", 1),
     ],
 )

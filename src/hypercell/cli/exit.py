@@ -29,8 +29,11 @@ def start_failure(message: str) -> int:
 def refusal(error: click.ClickException, verb: str) -> int:
     """For a command line that cannot be: 125 for a wrong option, 1 for wrong arguments.
 
-    What `run` and `create` find wrong once the line is taken apart is always an option's fault.
+    What `run` and `create` find wrong once the line is taken apart is always an option's fault. What is no usage error
+    (no terminal, a file that cannot be written) is 1.
     """
+    if not isinstance(error, click.UsageError):
+        return 1
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):
         return 1
     options = (click.NoSuchOption, click.BadOptionUsage, click.BadParameter)

@@ -212,7 +212,7 @@ def _id_file(name: str) -> Iterator[Callable[[str], Any]]:
     try:
         file = path.open("x")
     except OSError as error:
-        raise click.ClickException(f"cannot write the id to {name}: {error.strerror}") from error
+        raise click.BadOptionUsage("cidfile", f"cannot write the id to {name}: {error.strerror}") from error
     try:
         with file:
             yield file.write
