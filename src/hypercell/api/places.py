@@ -8,6 +8,7 @@ import fcntl
 import grp
 import os
 import socket
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,14 @@ _MODE = 0o711
 
 
 def prepare(config: Config) -> None:
-    """Make the directories. Raises `Internal` where that is not permitted."""
+    """Make the directories. Raises `Internal` where that is not permitted, or where others could put files or links
+    into them (CVE-2026-1386 was one)."""
     try:
         for directory in (config.root, config.run):
             directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
+            status = directory.stat()
+            if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+                raise Internal(f"others may write to {directory}", f"look who made it, then: chown root {directory}")
     except OSError as error:
         raise Internal(
             f"cannot make {error.filename}: {error.strerror}", "run hypercelld as root, or set `root` and `run`"

@@ -94,7 +94,7 @@ class Storage:
         def work() -> list[str]:
             strays = [entry.name for entry in os.scandir(self._containers) if entry.name not in keep]
             for name in strays:
-                shutil.rmtree(self._containers / name, ignore_errors=True)
+                _delete(self._containers / name)
             for unfinished in self._blanks.glob("*.new"):
                 unfinished.unlink(missing_ok=True)
             return strays
@@ -143,6 +143,15 @@ class Storage:
         finally:
             made.unlink(missing_ok=True)
             dense.unlink(missing_ok=True)
+
+
+def _delete(path: Path) -> None:
+    """Whatever it is; a link is removed, not followed."""
+    with contextlib.suppress(OSError):
+        if path.is_symlink() or not path.is_dir():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _no_space(error: OSError, path: Path) -> Exception:
