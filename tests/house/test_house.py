@@ -47,6 +47,26 @@ def test_files_that_a_document_names_exist(document: Path) -> None:
     assert missing == []
 
 
+def test_the_specification_names_a_test_or_a_figure_for_every_promise() -> None:
+    rows = [line for line in (ROOT / "SPECIFICATION.md").read_text().splitlines() if line.startswith("| ")]
+    shown = [row.strip("| ").split(" | ")[-1] for row in rows if "shown by" not in row]
+    assert shown
+    assert [text for text in shown if "::" not in text and "bench: `" not in text] == []
+    missing = []
+    for file, path in re.findall(r"`([\w/]+\.py)::([\w:]+)`", "\n".join(shown)):
+        source = ROOT / file if file.startswith("tests/") else ROOT / "tests" / file
+        name = path.rpartition("::")[2]
+        if not source.exists() or not re.search(rf"^ *(async )?def {name}\(", source.read_text(), re.MULTILINE):
+            missing.append(f"{file}::{path}")
+    assert missing == []
+
+
+def test_every_decision_is_in_the_index() -> None:
+    index = (ROOT / "docs/adr/README.md").read_text()
+    pages = [page.name for page in (ROOT / "docs/adr").glob("[0-9]*.md")]
+    assert [name for name in pages if f"({name})" not in index] == []
+
+
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     phony = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
