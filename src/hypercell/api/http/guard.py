@@ -21,7 +21,8 @@ def refuse_browsers(origin: str, fetch_site: str, host: str, local: bool) -> Non
     cannot open by itself, so that any Host is as good as none."""
     if fetch_site.lower() not in _SAME_SITE:
         raise Forbidden("requests from web pages of other sites are refused")
-    if origin and not _is_local(urlsplit(origin).hostname if "://" in origin else None):
+    scheme, _, where = origin.partition("://")
+    if origin and not (scheme in ("http", "https") and _is_local(_host_name(where))):
         raise Forbidden("requests with a foreign Origin header are refused")
     if not local and not _is_local(_host_name(host), any_address=True):
         raise Forbidden("the Host header names no address of this server")
