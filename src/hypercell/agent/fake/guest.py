@@ -45,7 +45,6 @@ class FakeGuest:
         self.fresh = True
         self.dead = False
         self.requests = 0
-        self.synced = 0
         self.containers: dict[str, Container] = {}
         self._on_shutdown = on_shutdown
         self._on_death = on_death

@@ -61,7 +61,6 @@ def _state(guest: FakeGuest, request: Request) -> Answer:
 
 
 def _sync(guest: FakeGuest, request: Request) -> Answer:
-    guest.synced += 1
     return {}
 
 

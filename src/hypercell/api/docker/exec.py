@@ -16,8 +16,6 @@ from hypercell.api.http import Hijack, RawStream, Reply, Response, json_response
 from hypercell.base.errors import ExecFailed, InvalidArgument
 from hypercell.cloud.contract import Attachment, ExecRequest, Output
 
-_MAX_JSON = 4 * 1024 * 1024
-
 
 async def create_exec(call: Call) -> Response:
     engine = call.app
