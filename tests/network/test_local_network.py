@@ -7,9 +7,10 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,52 @@ async def test_rules_that_somebody_flushed_come_back(network: LocalNetwork) -> N
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     await network.reconcile({port.id})
     assert "18080" in rules()
+
+
+async def test_a_bridge_that_somebody_deleted_comes_back_with_its_containers(
+    network: LocalNetwork, config: Config, db: Database
+) -> None:
+    one, two = await guest(network), await guest(network)
+    try:
+        await network.close()
+        subprocess.run(["ip", "link", "delete", "hctest0"], check=True)
+        returned = await open_network(config, db)
+        await returned.start()
+        network._nft, network._dns = returned._nft, returned._dns
+        await returned.reconcile({one.port.id, two.port.id})
+        one.arp_who_has(two.ip)
+        assert await two.receives(one.ip + bytes(6) + two.ip), "they do not reach each other over the new bridge"
+    finally:
+        os.close(one.tap)
+        os.close(two.tap)
+
+
+async def broken_off(work: Coroutine[Any, Any, Any], turns: int) -> None:
+    """Cancel *work* after so many turns of the event loop."""
+    task = asyncio.ensure_future(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+async def test_a_port_whose_allocation_was_broken_off_can_be_released(
+    network: LocalNetwork, db: Database, turns: int
+) -> None:
+    ident = new_id()
+    await broken_off(network.allocate(ident, "default", "bridge"), turns)
+    await network.release(ident)
+    assert await db.run(lambda tx: tx.execute("SELECT * FROM network_ports").fetchall()) == []
+
+
+@pytest.mark.parametrize("turns", range(1, 8))
+async def test_a_host_port_whose_publishing_was_broken_off_is_free_again(network: LocalNetwork, turns: int) -> None:
+    one, two = [await network.allocate(new_id(), "default", "bridge") for _ in range(2)]
+    wanted = (PublishedPort(80, "tcp", ANY, 18080),)
+    await broken_off(network.publish(one.id, wanted), turns)
+    await network.unpublish(one.id)
+    assert await network.publish(two.id, wanted) == wanted
 
 
 async def test_reconcile_releases_what_belongs_to_nobody(network: LocalNetwork) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 _HEADER = struct.Struct("!HHHHHH")
-_MAX_UDP = 4096
 _TIMEOUT = 2.0
 _MAX_PENDING = 512
 _SERVFAIL = 2

@@ -20,7 +20,6 @@ from hypercell.base.errors import Internal
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C
 _SIOCGIFADDR = 0x8915
-_SIOCSIFMTU = 0x8922
 _SIOCGIFINDEX = 0x8933
 _SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF = 0x89A0, 0x89A1, 0x89A2
 _TUNSETIFF = 0x400454CA
@@ -103,16 +102,30 @@ def open_tap(name: str, bridge: str | None) -> int:
         fcntl.ioctl(descriptor, _TUNSETIFF, _request(name, struct.pack("=H", _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)))
         set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
         if bridge is not None:
-            (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
-            _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
-            _allow_hairpin(index)
-            set_up(name)
+            _join(name, bridge)
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
         hint = "an earlier hypervisor still holds it" if error.errno == errno.EBUSY else "is /dev/net/tun there?"
         raise Internal(f"cannot make the tap {name}: {error.strerror}", hint) from error
     return descriptor
+
+
+def rejoin(name: str, bridge: str) -> None:
+    """Put the tap *name* back onto *bridge*, as after somebody deleted the bridge that it was on. Nothing happens if it
+    is on one, or if there is no such tap. Raises `Internal`."""
+    try:
+        _join(name, bridge)
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENODEV):
+            raise Internal(f"cannot put the tap {name} onto {bridge}: {error.strerror}") from error
+
+
+def _join(name: str, bridge: str) -> None:
+    (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
+    _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
+    _allow_hairpin(index)
+    set_up(name)
 
 
 def _allow_hairpin(index: int) -> None:

@@ -99,8 +99,9 @@ class LocalNetwork:
             taken = _Taken(entry for entries in self._published.values() for entry in entries)
             published = tuple(_choose(port, taken) for port in wanted)
             if published:
-                await self._ports.publish(port_id, published)
+                # Known before it is written: a caller that is cancelled meanwhile can still withdraw it.
                 self._published[port_id] = published
+                await self._ports.publish(port_id, published)
                 await self._nft.run(rules.publish(self.bridge, self._member(row)))
         return published
 
@@ -114,8 +115,8 @@ class LocalNetwork:
         if self._published.get(row.id):
             with contextlib.suppress(Internal):  # an element that somebody else removed
                 await self._nft.run(rules.unpublish(self.bridge, self._member(row)))
-            del self._published[row.id]
             await self._ports.publish(row.id, ())
+            del self._published[row.id]
 
     async def release(self, port_id: str) -> None:
         row = self._ports.known.get(port_id)
@@ -133,6 +134,9 @@ class LocalNetwork:
         for port_id in [known for known in self._ports.known if known not in port_ids]:
             await self.release(port_id)
         await self._write_rules()
+        for row in self._ports.known.values():
+            if row.network == "bridge":
+                links.rejoin(rules.tap_name(self.bridge, row.id), self.bridge)
 
     async def describe(self, network: str) -> dict[str, str]:
         if network == "none":

@@ -65,15 +65,20 @@ class Ports:
                 return self.known[port_id]
             address = self._free_address() if network == "bridge" else ""
             row = Row(port_id, tenant, network, mac_of(address, port_id), address)
-            await self._db.run(
-                lambda tx: tx.execute(
-                    "INSERT INTO network_ports (id, tenant, network, mac, address) VALUES (?, ?, ?, ?, ?)",
-                    (row.id, row.tenant, row.network, row.mac, row.address),
-                )
-            )
+            # Known before it is written: a caller that is cancelled meanwhile can still release it.
             self.known[port_id] = row
             if address:
                 self._used.add(int(ipaddress.IPv4Address(address)))
+            try:
+                await self._db.run(
+                    lambda tx: tx.execute(
+                        "INSERT INTO network_ports (id, tenant, network, mac, address) VALUES (?, ?, ?, ?, ?)",
+                        (row.id, row.tenant, row.network, row.mac, row.address),
+                    )
+                )
+            except Exception:
+                self._forget(port_id)
+                raise
             return row
 
     def _free_address(self) -> str:
@@ -104,6 +109,9 @@ class Ports:
     async def release(self, port_id: str) -> None:
         async with self._lock:
             await self._db.run(lambda tx: tx.execute("DELETE FROM network_ports WHERE id = ?", (port_id,)))
-            row = self.known.pop(port_id, None)
-            if row is not None and row.address:
-                self._used.discard(int(ipaddress.IPv4Address(row.address)))
+            self._forget(port_id)
+
+    def _forget(self, port_id: str) -> None:
+        row = self.known.pop(port_id, None)
+        if row is not None and row.address:
+            self._used.discard(int(ipaddress.IPv4Address(row.address)))
