@@ -13,6 +13,7 @@ from hypercell.base.ids import is_name
 from hypercell.cloud.contract import ContainerRequest, Event, RestartPolicy, Status
 from hypercell.cloud.events import KEPT, EventLog
 from hypercell.cloud.names import Names
+from hypercell.images.contract import Image
 from tests.support.house import House, T
 from tests.support.image_shelf import BUSYBOX_ID
 
@@ -137,6 +138,22 @@ class TestImages:
         assert home.images.in_use(BUSYBOX_ID) == [ident]
         await home.containers.remove(T, ident)
         assert home.images.in_use(BUSYBOX_ID) == []
+
+    async def test_an_image_that_is_removed_just_before_it_is_wanted_makes_no_container(
+        self, home: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        look = home.images.get
+
+        async def get(tenant: str, reference: str) -> Image:
+            found = await look(tenant, reference)
+            if not home.images.in_use(found.id):
+                del home.images.images[found.id]
+            return found
+
+        monkeypatch.setattr(home.images, "get", get)
+        with pytest.raises(NotFound, match="No such image"):
+            await home.create("true")
+        assert await home.leftovers() == []
 
     async def test_an_image_is_in_use_while_a_container_is_being_made(self, home: House) -> None:
         creating = asyncio.ensure_future(home.create("true"))

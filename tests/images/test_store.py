@@ -13,7 +13,7 @@ import pytest
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import Conflict, Internal, InvalidArgument, NoSpace, NotFound
-from hypercell.images import digests
+from hypercell.images import digests, removal
 from hypercell.images.contract import Image as StoredImage
 from hypercell.images.contract import Images
 from hypercell.images.store import ImageStore, open_store
@@ -176,6 +176,14 @@ async def test_an_image_that_a_container_uses_is_not_removed(store: ImageStore) 
     with pytest.raises(Conflict, match=f"image is being used by container {'c' * 12}"):
         await store.remove("default", image.id)
     assert (await store.prune("default", lambda _: False)) == ([], 0)
+    assert (await store.get("default", "app:1")).id == image.id
+
+
+async def test_a_name_that_moved_since_its_users_were_asked_for_takes_no_image_with_it(store: ImageStore) -> None:
+    before = await put(store, ONE, "app:1")
+    image = await put(store, TWO, "app:1")
+    with pytest.raises(Conflict, match="changed"):
+        await store._db.run(lambda tx: removal.remove(tx, "default", "app:1", True, {before.id: []}))
     assert (await store.get("default", "app:1")).id == image.id
 
 

@@ -44,6 +44,8 @@ class Creation:
         with self._names.reserve(tenant, request.name.removeprefix("/")) as name:
             self.images_wanted[image.id] += 1
             try:
+                # Once more, now that it is wanted: it may have been removed since it was found, but not from here on.
+                await self._images.get(tenant, image.id)
                 await self._node.create(
                     ident,
                     tenant,

@@ -20,7 +20,9 @@ Removed = tuple[str, str]
 def remove(tx: Transaction, tenant: str, text: str, force: bool, users: dict[str, list[str]]) -> list[Removed]:
     """Carry out a removal. *users* tells the containers of an image id. Raises `NotFound`, `Conflict`."""
     record = lookup.find(tx, tenant, text)
-    using = users.get(record.id, [])
+    if record.id not in users:
+        raise Conflict(f"the image that {text[:100]} names has just changed", "try again")
+    using = users[record.id]
     if lookup.is_id(record, text):
         return _by_id(tx, tenant, record, force, using)
     return _by_name(tx, tenant, record, text, force, using)
