@@ -73,6 +73,19 @@ def test_restart_policies_and_ulimits() -> None:
         parse.ulimits(("nofile",))
 
 
+@pytest.mark.parametrize(
+    ("image", "split"),
+    [
+        ("box", ("box", "")),
+        ("box:1", ("box", "1")),
+        ("localhost:5000/box", ("localhost:5000/box", "")),
+        ("localhost:5000/a/box:1", ("localhost:5000/a/box", "1")),
+    ],
+)
+def test_a_port_is_no_tag(image: str, split: tuple[str, str]) -> None:
+    assert parse.name_and_tag(image) == split
+
+
 def test_times_are_spans_back_dates_or_numbers() -> None:
     assert time_query("1700000000") == "1700000000"
     assert time_query("2023-11-14T22:13:20Z") == "1700000000.000000000"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any, BinaryIO
 
 import click
 
-from hypercell.cli import output, progress
-from hypercell.cli.client import ApiError, Client, quote
+from hypercell.cli import output, parse, progress
+from hypercell.cli.client import ApiError, Client, Query, quote
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import FILTER, FORMAT, filter_query
 
@@ -97,6 +98,17 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
         yield chunk
 
 
+def _upload(client: Client, path: str, query: Query, source: str | None) -> None:
+    """POST the file *source* (None: stdin) and show the progress that is answered."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = sys.stdin.buffer if source is None else stack.enter_context(Path(source).open("rb"))
+        except OSError as error:
+            raise click.ClickException(f"cannot read {source}: {error.strerror}") from error
+        headers = {"Content-Type": "application/x-tar"}
+        progress.show(client.lines("POST", path, query, stream=_chunks(file), headers=headers))
+
+
 @click.command("load")
 @click.option("-i", "--input", "source", type=click.Path(), help="A file instead of stdin.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -110,18 +122,7 @@ def load_command(client: Client, source: str | None, quiet: bool) -> None:
     """
     if source is None and sys.stdin.isatty():
         raise click.ClickException("requested load from stdin, but stdin is empty")
-    try:
-        with sys.stdin.buffer if source is None else Path(source).open("rb") as file:
-            lines = client.lines(
-                "POST",
-                "/images/load",
-                {"quiet": quiet},
-                stream=_chunks(file),
-                headers={"Content-Type": "application/x-tar"},
-            )
-            progress.show(lines)
-    except OSError as error:
-        raise click.ClickException(f"cannot read {source}: {error.strerror}") from error
+    _upload(client, "/images/load", {"quiet": quiet}, source)
 
 
 @click.command("save")
@@ -167,9 +168,7 @@ def import_command(
     \b
     hypercell import --change 'CMD ["sh"]' root.tar my/image:1
     """
-    name, tag = reference, ""
-    if ":" in reference.rsplit("/", 1)[-1]:
-        name, _, tag = reference.rpartition(":")
+    name, tag = parse.name_and_tag(reference)
     query = {
         "fromSrc": "-",
         "repo": name,
@@ -178,14 +177,7 @@ def import_command(
         "changes": list(change),
         "platform": platform,
     }
-    try:
-        with sys.stdin.buffer if source == "-" else Path(source).open("rb") as file:
-            lines = client.lines(
-                "POST", "/images/create", query, stream=_chunks(file), headers={"Content-Type": "application/x-tar"}
-            )
-            progress.show(lines)
-    except OSError as error:
-        raise click.ClickException(f"cannot read {source}: {error.strerror}") from error
+    _upload(client, "/images/create", query, None if source == "-" else source)
 
 
 @click.command("tag")
@@ -198,10 +190,8 @@ def tag_command(client: Client, source: str, target: str) -> None:
     \b
     hypercell tag busybox:latest localhost:5000/box:1
     """
-    name, tag = target, "latest"
-    if ":" in target.rsplit("/", 1)[-1]:
-        name, _, tag = target.rpartition(":")
-    client.call("POST", f"/images/{quote(source)}/tag", {"repo": name, "tag": tag})
+    name, tag = parse.name_and_tag(target)
+    client.call("POST", f"/images/{quote(source)}/tag", {"repo": name, "tag": tag or "latest"})
 
 
 @click.command("rmi")

@@ -101,3 +101,11 @@ def restart_policy(text: str) -> dict[str, object]:
     if name not in ("", "no", "always", "on-failure", "unless-stopped") or (count and not count.isdigit()):
         raise click.UsageError(f"invalid restart policy {text!r}: no, always, unless-stopped or on-failure[:max]")
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
+
+
+def name_and_tag(image: str) -> tuple[str, str]:
+    """(`localhost:5000/box`, `1`) of `localhost:5000/box:1`; the tag is empty where there is none."""
+    if ":" not in image.rsplit("/", 1)[-1]:
+        return image, ""
+    name, _, tag = image.rpartition(":")
+    return name, tag

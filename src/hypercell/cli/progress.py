@@ -12,14 +12,13 @@ import click
 
 from hypercell.cli.client import Client
 from hypercell.cli.output import printable, size
+from hypercell.cli.parse import name_and_tag
 
 
 def pull(client: Client, image: str, platform: str = "", err: bool = False, quiet: bool = False) -> None:
     """Pull *image* and show how it goes. Raises `ApiError`."""
     name, _, digest = image.partition("@")
-    tag = ""
-    if not digest and ":" in name.rsplit("/", 1)[-1]:
-        name, _, tag = name.rpartition(":")
+    name, tag = (name, "") if digest else name_and_tag(name)
     query = {"fromImage": name, "tag": digest or tag or "latest", "platform": platform}
     if not (digest or tag):
         click.echo("Using default tag: latest", err=err)
