@@ -169,7 +169,7 @@ async def test_kill_of_a_container_that_does_not_run_is_a_conflict(client: Clien
     name = await make()
     status, answer = await client.ask("POST", f"/containers/{name}/kill")
     assert status == 409
-    assert answer["message"].startswith(f"cannot kill container: {name}: ")
+    assert answer["message"].startswith(f"cannot kill container: {name}: container ")
     assert "is not running" in answer["message"]
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,8 +73,11 @@ def _image_rows(item: dict[str, Any], full: bool) -> Iterator[dict[str, Any]]:
             "Tag": tag,
             "ID": item["Id"] if full else item["Id"].removeprefix("sha256:")[:12],
             "Digest": by_repository.get(repository, "<none>"),
+            "CreatedAt": output.moment(item["Created"]) if item["Created"] > 0 else "N/A",
             "CreatedSince": output.ago(item["Created"]) if item["Created"] > 0 else "N/A",
             "Size": output.size(item["Size"]),
+            "VirtualSize": output.size(item["Size"]),
+            **dict.fromkeys(("Containers", "SharedSize", "UniqueSize"), "N/A"),
         }
 
 
@@ -241,6 +245,7 @@ def history_command(client: Client, image: str, no_trunc: bool, quiet: bool, tem
         found.append(
             {
                 "ID": item["Id"] if no_trunc else item["Id"].removeprefix("sha256:")[:12],
+                "CreatedAt": datetime.fromtimestamp(item["Created"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "CreatedSince": output.ago(item["Created"]),
                 "CreatedBy": made,
                 "Size": output.size(item["Size"]),

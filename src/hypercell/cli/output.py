@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -24,14 +24,14 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def size(count: float, binary: bool = False) -> str:
-    """`4.26MB`; binary: `19.9MiB`."""
+def size(count: float, binary: bool = False, digits: int = 3) -> str:
+    """`4.26MB`; binary: `19.95MiB`, always of four digits."""
     step, units = (1024, ("B", "KiB", "MiB", "GiB", "TiB")) if binary else (1000, ("B", "kB", "MB", "GB", "TB"))
     for unit in units:
         if count < step or unit == units[-1]:
             break
         count /= step
-    return f"{count:.4g}{unit}" if binary else f"{count:.3g}{unit}"
+    return f"{count:.4g}{unit}" if binary else f"{count:.{digits}g}{unit}"
 
 
 def span(seconds: float) -> str:
@@ -55,6 +55,11 @@ def span(seconds: float) -> str:
                 )
             return f"{count} {word}s"
     return f"{whole // (365 * 86400)} years"
+
+
+def moment(then: float) -> str:
+    """A Unix time as Go prints times; in UTC, whatever the zone here."""
+    return datetime.fromtimestamp(then, UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC")
 
 
 def ago(then: float) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -68,7 +67,7 @@ def _ps_row(item: dict[str, Any], full: bool) -> dict[str, Any]:
         "ID": item["Id"] if full else item["Id"][:12],
         "Image": item["Image"],
         "Command": '"' + (command if full or len(command) <= 20 else command[:19] + "…") + '"',
-        "CreatedAt": datetime.fromtimestamp(item["Created"], UTC).strftime("%Y-%m-%d %H:%M:%S +0000 UTC"),
+        "CreatedAt": output.moment(item["Created"]),
         "RunningFor": output.ago(item["Created"]),
         "State": item["State"],
         "Status": item["Status"],
@@ -77,7 +76,9 @@ def _ps_row(item: dict[str, Any], full: bool) -> dict[str, Any]:
         "Labels": ",".join(f"{key}={value}" for key, value in (item.get("Labels") or {}).items()),
         "Networks": ",".join((item.get("NetworkSettings") or {}).get("Networks") or {}),
         "Mounts": "",
-        "Size": "",
+        "LocalVolumes": "0",
+        "Platform": None,
+        "Size": "0B",
     }
     if "SizeRootFs" in item:
         written = output.size(item.get("SizeRw", 0))

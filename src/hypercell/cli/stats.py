@@ -42,7 +42,9 @@ def stats_command(
     hypercell stats --no-stream --format json web
     """
     while True:
-        names = containers or tuple(item["Id"] for item in client.call("GET", "/containers/json", {"all": everything}))
+        names = containers or tuple(
+            item["Id"][:12] for item in client.call("GET", "/containers/json", {"all": everything})
+        )
         with ThreadPoolExecutor(max(1, min(16, len(names)))) as pool:
             found = [row for row in pool.map(lambda name: _stats_row(client, name, bool(containers)), names) if row]
         if not no_stream and sys.stdout.isatty():
@@ -76,7 +78,7 @@ def _stats_row(client: Client, name: str, must_exist: bool) -> dict[str, Any] | 
         "MemPerc": f"{100 * used / limit if limit else 0:.2f}%",
         "NetIO": f"{output.size(received)} / {output.size(sent)}",
         "BlockIO": f"{output.size(read)} / {output.size(written)}",
-        "PIDs": (now.get("pids_stats") or {}).get("current", 0),
+        "PIDs": str((now.get("pids_stats") or {}).get("current", 0)),
     }
 
 

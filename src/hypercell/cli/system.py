@@ -164,13 +164,13 @@ def df_command(client: Client, template: str | None) -> None:
 
 
 def _df_row(kind: str, count: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:
-    share = f" ({100 * reclaimable // size}%)" if size else ""
+    share = f" ({round(100 * reclaimable / size)}%)" if size else ""
     return {
         "Type": kind,
-        "TotalCount": count,
-        "Active": active,
-        "Size": output.size(size),
-        "Reclaimable": output.size(reclaimable) + share,
+        "TotalCount": str(count),
+        "Active": str(active),
+        "Size": output.size(size, digits=4),
+        "Reclaimable": output.size(reclaimable, digits=4) + share,
     }
 
 
@@ -186,8 +186,8 @@ def prune_command(client: Client, everything: bool, force: bool, filters: tuple[
     hypercell system prune -f
     """
     which = "all images without a container" if everything else "all untagged images"
-    if not force:
-        click.confirm(f"This will remove all stopped containers and {which}. Continue?", abort=True)
+    if not (force or click.confirm(f"This will remove all stopped containers and {which}. Continue?")):
+        return
     wanted = filter_query(filters)
     containers = client.call("POST", "/containers/prune", {"filters": wanted})
     images = client.call("POST", "/images/prune", {"filters": {**wanted, "dangling": ["0" if everything else "1"]}})

@@ -188,7 +188,7 @@ class Container:
             return
         run = self.run
         if run is None:
-            raise Conflict(f"cannot kill container: {self.id}: container {self.id} is not running", "start it first")
+            raise Conflict(f"container {self.id} is not running", "start it first")
         if signal in (SIGKILL, self.record.spec.stop_signal):
             await self.note_user_stop()
         self.emit("kill", signal=str(signal))

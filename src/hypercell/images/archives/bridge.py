@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import BinaryIO, TypeVar, cast
+
+from hypercell.images.threads import in_abortable_thread
 
 T = TypeVar("T")
 GATHER = 256 * 1024
@@ -19,17 +20,7 @@ GATHER = 256 * 1024
 async def read_in_thread(stream: AsyncIterator[bytes], work: Callable[[BinaryIO], T]) -> T:
     """Call *work* in a thread with *stream* as a file. When cancelled, *work* is made to fail and is waited for."""
     reader = _Reader(stream, asyncio.get_running_loop())
-    task = asyncio.ensure_future(asyncio.to_thread(work, cast(BinaryIO, reader)))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        reader.abort()
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise
+    return await in_abortable_thread(reader.abort, work, cast(BinaryIO, reader))
 
 
 class AbortedError(Exception):
