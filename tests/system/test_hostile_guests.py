@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.daemon import Daemon, running
+from tests.support.namespaces import Host
 from tests.support.vm import open_files
 from tests.system.conftest import IMAGE, load_busybox
 
@@ -286,3 +287,23 @@ def test_a_guest_finds_no_door_to_the_daemon_but_names(small: Daemon, run: Runne
     name = run("sleep", "1000", options=("--privileged",))
     ask = "printf 'GET /_ping HTTP/1.0\\r\\n\\r\\n' | nc -w 1 172.26.0.1"
     assert "OK" not in inside(small, name, f"{ask} 2375; {ask} 2376; {ask} 80; ls -R /run /var/run")
+
+
+METADATA = "169.254.169.254"
+
+
+def test_a_guest_reaches_the_outside_but_no_metadata_service(small: Daemon, run: Runner) -> None:
+    """Where a cloud tells a machine its credentials: to this machine's address, which a container has behind NAT."""
+    with Host("metadata", "198.51.100.9", "198.51.100.10") as outside:
+        outside.run(["ip", "addr", "add", f"{METADATA}/32", "dev", "lo"])
+        subprocess.run(["ip", "route", "add", METADATA, "via", outside.theirs], check=True)
+        assert (
+            subprocess.run(
+                ["/bin/busybox", "ping", "-c1", "-W5", METADATA], check=False, capture_output=True
+            ).returncode
+            == 0
+        )
+        name = run("sleep", "1000", options=("--privileged",))
+        said = inside(small, name, f"ping -c1 -W5 {outside.theirs} >/dev/null && echo out; ping -c1 -W1 {METADATA}")
+        assert said.startswith("out\n")
+        assert "100% packet loss" in said
