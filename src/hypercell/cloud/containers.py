@@ -34,6 +34,7 @@ from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.records import Record
 
 Json = dict[str, Any]
+_SHOWN = 4096
 
 
 class ContainerService:
@@ -200,7 +201,7 @@ class ContainerService:
         exec_ = Exec(new_id(), container.id, spec, container.services)
         container.add_exec(exec_)
         self._views.execs[exec_] = request
-        self._publish(container.record, f"exec_create: {' '.join(request.args)}", {"execID": exec_.id})
+        self._publish(container.record, f"exec_create: {_shown(request.args)}", {"execID": exec_.id})
         return exec_.id
 
     async def exec_start(
@@ -210,7 +211,7 @@ class ContainerService:
         if console_size is not None:
             _check_console(*console_size)
         request = self._views.exec(exec_).request
-        self._publish(container.record, f"exec_start: {' '.join(request.args)}", {"execID": exec_id})
+        self._publish(container.record, f"exec_start: {_shown(request.args)}", {"execID": exec_id})
         return await container.start_exec(exec_, detach, console_size)
 
     async def exec_resize(self, tenant: str, exec_id: str, rows: int, columns: int) -> None:
@@ -258,6 +259,11 @@ class ContainerService:
             removed.append(view.id)
             freed += view.size_rw or 0
         return removed, freed
+
+
+def _shown(args: tuple[str, ...]) -> str:
+    """A command in an event, of which the last thousand are kept: its beginning."""
+    return " ".join(args)[:_SHOWN]
 
 
 def _check_console(rows: int, columns: int) -> None:

@@ -10,7 +10,7 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
 from hypercell.cloud import signals
 from hypercell.cloud.contract import ContainerRequest, PublishedPort
-from hypercell.cloud.validate import check_published_count, exposed_ports
+from hypercell.cloud.validate import check_labels, check_published_count, exposed_ports
 from hypercell.images.contract import Image
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -50,10 +50,12 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
             "platform (linux/amd64) and no specific platform was requested"
         )
     entrypoint, command = _command(request, image)
+    labels = {**config.labels, **request.labels}
+    check_labels(labels)
     filled = replace(
         request,
         hostname=request.hostname or container_id[:12],
-        labels={**config.labels, **request.labels},
+        labels=labels,
         env=_env(request.env, config.env),
         entrypoint=entrypoint,
         command=command,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hypercell.base.errors import Conflict, InvalidArgument, Unsupported
 from hypercell.base.ids import is_name
@@ -21,6 +21,9 @@ MIN_MEMORY = 6 * MIB
 MAX_MEMORY = 1024**4
 MAX_PUBLISHED = 1000
 """Host ports of one container: an image may expose all there are, and `--publish-all` must not take them."""
+MAX_LABELS = 1000
+MAX_LABEL_BYTES = 1024**2
+"""Of one container, its image's included: every event carries them all."""
 _ULIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
@@ -149,8 +152,15 @@ def _check_files(request: ContainerRequest) -> None:
         tmpfs.options(text)
     for path in (*(request.masked_paths or ()), *(request.readonly_paths or ())):
         check_path("masked or read-only path", path)
-    for key, value in request.labels.items():
+    check_labels(request.labels)
+
+
+def check_labels(labels: Mapping[str, str]) -> None:
+    for key, value in labels.items():
         _no_nul("a label", key + value)
+    if len(labels) > MAX_LABELS or sum(len(key) + len(value) for key, value in labels.items()) > MAX_LABEL_BYTES:
+        words = f"the container and its image have more than {MAX_LABELS} labels, or more than 1 MiB of them"
+        raise InvalidArgument(words, "an image's labels can be removed only by building it again")
 
 
 def check_path(what: str, path: str) -> None:
