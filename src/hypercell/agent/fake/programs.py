@@ -207,6 +207,7 @@ class Shell(Program):
                 self.signal = lambda number: None  # type: ignore[method-assign]
             elif words[0] == "exec" and name_of(words[1:]) in PROGRAMS:
                 self.process.become(words[1:])
+                return
             elif name_of(words) in PROGRAMS:
                 program = PROGRAMS[name_of(words)](self.process, words)
                 if not isinstance(program, Printer):
