@@ -119,10 +119,21 @@ class TestWalls:
         kinds = {entry["type"] for entry in config()["linux"]["namespaces"]}
         assert kinds == {"pid", "ipc", "uts", "mount", "cgroup"}
 
+    def test_without_a_network_it_has_a_namespace_with_nothing_but_a_loopback(self) -> None:
+        kinds = {entry["type"] for entry in config(network="none")["linux"]["namespaces"]}
+        assert kinds == {"pid", "ipc", "uts", "mount", "cgroup", "network"}
+
+    @pytest.mark.parametrize(("network", "machines"), [("bridge", {"net.core.somaxconn"}), ("none", set())])
+    def test_sysctls_of_the_network_are_set_where_the_network_is(self, network: str, machines: set[str]) -> None:
+        sysctls = {"net.core.somaxconn": "9", "kernel.shmmax": "1"}
+        made = ContainerRequest("busybox", network=network, sysctls=sysctls)
+        assert set(oci.machine_sysctls(made)) == machines
+        assert set(config(network=network, sysctls=sysctls)["linux"]["sysctl"]) == set(sysctls) - machines
+
     def test_no_new_privileges_read_only_and_the_rest_are_passed_on(self) -> None:
-        made = config(no_new_privileges=True, read_only=True, oom_score_adj=-5, sysctls={"net.core.somaxconn": "9"})
+        made = config(no_new_privileges=True, read_only=True, oom_score_adj=-5, sysctls={"kernel.shmmax": "9"})
         assert made["process"]["noNewPrivileges"] and made["root"]["readonly"]
-        assert made["process"]["oomScoreAdj"] == -5 and made["linux"]["sysctl"] == {"net.core.somaxconn": "9"}
+        assert made["process"]["oomScoreAdj"] == -5 and made["linux"]["sysctl"] == {"kernel.shmmax": "9"}
 
     def test_users_and_groups_are_left_to_the_guest(self) -> None:
         made = config({"user": "web:www"}, group_add=("audio", "44"))["process"]["user"]

@@ -69,6 +69,7 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
         hostname=request.hostname,
         publish=request.published,
         disk_size=disk_size,
+        sysctls=oci.machine_sysctls(request),
     )
 
 

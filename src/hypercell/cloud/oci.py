@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A resolved request as an OCI runtime-spec `config.json`: docker's defaults, in the VM's terms.
 
-Namespaces are those that docker makes, but for the network: a VM has one of its own.
+Namespaces are those that docker makes, but for the network: a VM has one of its own. Only a container on network
+`none` gets another, in which there is nothing but a loopback.
 """
 
 from __future__ import annotations
@@ -86,10 +87,11 @@ def _limit(value: int) -> int:
 
 def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     request = resolved.request
+    namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *(["network"] if request.network == "none" else [])]
     linux: Json = {
-        "namespaces": [{"type": kind} for kind in ("pid", "ipc", "uts", "mount", "cgroup")],
+        "namespaces": [{"type": kind} for kind in namespaces],
         "resources": resources(resolved.memory, request),
-        "sysctl": dict(request.sysctls),
+        "sysctl": {name: value for name, value in request.sysctls.items() if name not in machine_sysctls(request)},
         "maskedPaths": mounts.masked(request),
         "readonlyPaths": mounts.read_only(request),
     }
@@ -102,6 +104,12 @@ def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     if (filters := seccomp.resolve(profile, granted, kernel)) is not None:
         linux["seccomp"] = filters
     return linux
+
+
+def machine_sysctls(request: ContainerRequest) -> dict[str, str]:
+    """Those of the network, where the container's network is that of its VM."""
+    own = request.network == "none"
+    return {name: value for name, value in request.sysctls.items() if name.startswith("net.") and not own}
 
 
 def resources(memory: int, request: ContainerRequest) -> Json:

@@ -28,6 +28,8 @@ class PodSpec:
     publish: tuple[PublishedPort, ...]
     disk_size: int
     """Bytes of the writable layer's file system."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Of the VM itself, `net.…`: its containers share its network."""
 
 
 @dataclass(frozen=True, slots=True)
