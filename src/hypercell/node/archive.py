@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from hypercell.agent.contract import Agent, OutputStream
@@ -28,12 +28,15 @@ async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[byte
     ident = agent.new_stream()
     stream = agent.output(ident)
     reply = await container.request("archive.get", path=path, stream=ident)
-    return _stat(reply), _read(agent, ident, stream)
+    content = _read(agent, ident, stream)
+    await anext(content)  # from here on its end is the stream's end, even if nobody ever reads it
+    return _stat(reply), content
 
 
-async def _read(agent: Agent, ident: int, stream: OutputStream) -> AsyncIterator[bytes]:
+async def _read(agent: Agent, ident: int, stream: OutputStream) -> AsyncGenerator[bytes, None]:
     ended = False
     try:
+        yield b""
         while data := await stream.read():
             yield data
             stream.acknowledge(stream.position)

@@ -205,7 +205,8 @@ class Container:
         await agent.request("process.signal", members, bound)
         if self.status is Status.PAUSED:  # a frozen process hears nothing
             await agent.request("container.resume", {"container": self.id}, bound)
-            self.status = Status.RUNNING
+            if self.status is Status.PAUSED:  # it may have ended before the answer came
+                self.status = Status.RUNNING
 
     async def end_by_force(self, run: Run) -> None:
         """SIGKILL; and if the guest does not do it, end the VM."""
@@ -252,7 +253,10 @@ class Container:
     async def pause(self) -> None:
         if self.status is Status.PAUSED:
             raise Conflict(f"container {self.id} is already paused")
+        run = self.run
         await self.agent().request("container.pause", {"container": self.id}, self.services.bounds.request)
+        if run is not self.run:  # it ended before the answer came
+            self.agent()
         self.status = Status.PAUSED
         self.emit("pause")
 
@@ -260,7 +264,7 @@ class Container:
         if self.status is not Status.PAUSED:
             raise Conflict(f"container {self.id} is not paused")
         await self.agent().request("container.resume", {"container": self.id}, self.services.bounds.request)
-        if self.run is not None:
+        if self.status is Status.PAUSED:
             self.status = Status.RUNNING
         self.emit("unpause")
 
@@ -298,6 +302,9 @@ class Container:
         ended = [known for known in self.execs.values() if known.exited.is_set()]
         for old in ended[: max(0, len(self.execs) - _KEPT_EXECS)]:
             del self.execs[old.id]
+        self.keep_exec(exec_)
+
+    def keep_exec(self, exec_: Exec) -> None:
         self.execs[exec_.id] = exec_
         exec_.on_exit = self._on_exec_exit
 

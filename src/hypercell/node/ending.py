@@ -7,7 +7,6 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from hypercell.base.errors import HypercellError
 from hypercell.node.attach import RunInput
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
@@ -65,8 +64,8 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
             await container.pod.destroy()
         else:
             await container.pod.shut_down()
-    except HypercellError as error:
-        log.error("the VM of %s is not removed: %s", container.id[:12], error)
+    except Exception:  # what comes after the end must come
+        log.exception("the VM of %s is not removed", container.id[:12])
     crash_point("vm-ended")
 
 

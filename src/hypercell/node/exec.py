@@ -138,9 +138,7 @@ class Exec:
             await asyncio.wait(self._pumps)
 
     def _abandon(self, code: int) -> None:
-        self.running = False
-        self.exit_code = code
-        self.exited.set()
+        self.end(code)
         self._stop_pumps()
 
     def _stop_pumps(self) -> None:

@@ -56,21 +56,26 @@ def parse(reply: Mapping[str, Any]) -> dict[str, ContainerState]:
         found = [_container(entry) for entry in _list(reply, "containers")]
     except (TypeError, ValueError, KeyError) as error:
         raise VmFailed(f"the agent's state makes no sense ({error})", "agent-lost") from error
-    return {container.id: container for container in found}
+    containers = {container.id: container for container in found}
+    streams = _streams(containers)
+    if len(set(streams)) < len(streams):
+        raise VmFailed("the agent's state makes no sense (one stream for two)", "agent-lost")
+    return containers
 
 
 def highest_stream(containers: Mapping[str, ContainerState]) -> int:
     """The highest stream id in use; 0 if there is none."""
-    return max(
-        (
-            stream.stream
-            for container in containers.values()
-            for process in container.processes.values()
-            for stream in (process.stdin, process.stdout, process.stderr)
-            if stream is not None
-        ),
-        default=0,
-    )
+    return max(_streams(containers), default=0)
+
+
+def _streams(containers: Mapping[str, ContainerState]) -> list[int]:
+    return [
+        stream.stream
+        for container in containers.values()
+        for process in container.processes.values()
+        for stream in (process.stdin, process.stdout, process.stderr)
+        if stream is not None
+    ]
 
 
 def _container(entry: Mapping[str, Any]) -> ContainerState:

@@ -52,8 +52,8 @@ class Node:
             async with limit:
                 try:
                     await recovery.recover(container, vms)
-                except HypercellError as error:
-                    log.error("container %s cannot be recovered: %s", container.id[:12], error)
+                except Exception:  # one must not keep the daemon from the others
+                    log.exception("container %s cannot be recovered", container.id[:12])
 
         await asyncio.gather(*map(one, list(self.containers.values())))
 
@@ -129,8 +129,10 @@ class Node:
             record = Record(ident, ident, tenant, name, now, build(port), extension)
             await services.records.insert(pod, record)
         except Exception:
-            await services.storage.remove(ident)
-            await services.network.release(ident)
+            try:
+                await services.storage.remove(ident)
+            finally:
+                await services.network.release(ident)
             raise
         crash_point("create-recorded")
         container = Container(record, Pod(pod, services), services)

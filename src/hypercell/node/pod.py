@@ -134,6 +134,7 @@ class Pod:
             "entropy": b64encode(os.urandom(64)).decode(),
             "machine_id": self.id[:32],
             "interfaces": [interface],
+            "sysctl": dict(self.record.spec.sysctls),
         }
         await agent.request("configure", members, self._services.bounds.request)
 
@@ -198,8 +199,8 @@ class Pod:
             except VmEnded as end:
                 self._tell_end(end)
                 return
-            except HypercellError as error:
-                log.warning("the agent of pod %s is lost: %s", self.id[:12], error)
+            except Exception as error:  # whatever it is: nobody else would notice that the VM is not watched any more
+                log.warning("the agent of pod %s is lost: %r", self.id[:12], error)
                 await vm.kill()
                 self._tell_end(None)
                 return
@@ -253,9 +254,11 @@ class Pod:
         if agent is not None:
             await agent.close()
         crash_point("vm-discard")
-        await self._services.driver.discard(self.id)
-        await self._services.network.unpublish(self.id)
-        self.port = self.record.port
+        try:
+            await self._services.driver.discard(self.id)
+        finally:
+            await self._services.network.unpublish(self.id)
+            self.port = self.record.port
 
     async def let_go(self) -> None:
         """The daemon ends; the VM does not."""

@@ -30,7 +30,10 @@ async def sweep(services: Services, pods: set[str], containers: set[str]) -> set
     for vm_id in vms:
         if vm_id not in pods:
             log.warning("removing the VM %s, which belongs to nobody", vm_id[:12])
-            await services.driver.discard(vm_id)
+            try:
+                await services.driver.discard(vm_id)
+            except Exception:  # one must not keep the daemon from the others
+                log.exception("the VM %s is left over", vm_id[:12])
     for name in await services.storage.sweep(containers):
         log.warning("removed the directory %r, which belongs to nobody", name)
     await services.network.reconcile(pods)
@@ -44,6 +47,8 @@ async def recover(container: Container, vms: set[str]) -> None:
             await _recover_running(container)
         elif container.pod.id in vms:
             await _end_leftover(container)
+        if container.run is None:  # its daemon may have died between the end of the VM and that of its ports
+            await container.services.network.unpublish(container.pod.id)
     if container.run is not None:
         container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
         return
@@ -92,7 +97,7 @@ async def _adopt(container: Container, found: Mapping[str, ContainerState], stat
     for process in state.processes.values():
         if process.id != "init":
             known = Exec(process.id, container.id, ExecSpec({"args": []}), services)
-            container.execs[process.id] = known
+            container.keep_exec(known)
             known.adopt(agent, process)
     run.adopt(agent, state.init, container.output, container.input)
     pod.watch()

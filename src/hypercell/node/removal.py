@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from hypercell.base.errors import Conflict
+from hypercell.base.errors import Conflict, NoSpace
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
 from hypercell.node.ending import release_clients
@@ -24,24 +24,37 @@ async def remove(container: Container, force: bool) -> None:
     if not force and (container.active or container.starting):
         _refuse(container)
     container.removing = True
-    status = container.status
     try:
         await container.abort_start()
         await container.cancel_restart()
         await _end_run(container)
         async with container.lock:
-            status, container.status = container.status, Status.REMOVING
-            crash_point("remove-begin")
-            await container.services.records.delete(container.record)
-            crash_point("record-deleted")
+            await _delete(container)
     except BaseException:
-        container.status, container.removing = status, False
+        container.removing = False
         raise
     await _clean_up(container)
     container.forget()
     container.removed.set()
     container.waits.removed(container.record.exit_code, container.record.error)
     container.emit("destroy")
+
+
+async def _delete(container: Container) -> None:
+    services = container.services
+    status, container.status = container.status, Status.REMOVING
+    crash_point("remove-begin")
+    try:
+        try:
+            await services.records.delete(container.record)
+        except NoSpace:
+            # What it wrote, and its owner gives up, may be what fills the disk.
+            await services.storage.empty(container.id)
+            await services.records.delete(container.record)
+    except BaseException:
+        container.status = status
+        raise
+    crash_point("record-deleted")
 
 
 def _refuse(container: Container) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from dataclasses import replace
@@ -140,12 +139,17 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
     error = await _told(container, error)
     reason = error.reason if isinstance(error, VmFailed) else ""
     launched = container.pod.vm is not None
-    await container.pod.destroy()
+    try:
+        await container.pod.destroy()
+    except Exception:  # its clients must be told all the same
+        log.exception("the VM of %s is not removed", container.id[:12])
     phase = Phase.EXITED if before.ever_started else Phase.CREATED
     container.record = replace(container.record, started_ns=before.started_ns, finished_ns=before.finished_ns)
     code = error.exit_code if isinstance(error, ExecFailed) else FAILED_START
-    with contextlib.suppress(HypercellError):
+    try:
         await container.save(phase=phase, exit_code=code, error=str(error), reason=reason)
+    except Exception:
+        log.exception("the failed start of %s cannot be written down", container.id[:12])
     if launched and not container.aborted:
         container.emit("die", exitCode=str(code), **({"reason": reason} if reason else {}))
     release_clients(container)

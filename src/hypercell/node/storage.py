@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hypercell.base.config import Config
 from hypercell.base.errors import Internal, NoSpace
+from hypercell.images.threads import in_thread
 from hypercell.node.crash import crash_point
 
 _FICLONE = 0x40049409  # linux/fs.h
@@ -71,7 +72,7 @@ class Storage:
         """Make the directory with a blank writable layer of *size* bytes. Nothing is left on an error."""
         self.check_reserve()
         blank = await self._blank(size)
-        await asyncio.to_thread(self._create, container_id, blank)
+        await in_thread(self._create, container_id, blank)
 
     def _create(self, container_id: str, blank: Path) -> None:
         directory = self.directory(container_id)
@@ -82,6 +83,10 @@ class Storage:
         except OSError as error:
             shutil.rmtree(directory, ignore_errors=True)
             raise _no_space(error, directory) from error
+
+    async def empty(self, container_id: str) -> None:
+        """Give the space of the writable layer back, and what it holds up."""
+        await in_thread(self.writable(container_id).unlink, missing_ok=True)
 
     async def remove(self, container_id: str) -> None:
         """Delete all of it. Idempotent."""
