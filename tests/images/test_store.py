@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,21 @@ async def test_force_takes_the_names_of_a_used_image_but_not_its_content(store: 
         await store.remove("default", image.id, force=True)
     store.in_use = lambda _: []
     assert ("deleted", image.id) in (await store.prune("default", lambda image: bool(image.tags)))[0]
+
+
+async def test_uploads_that_stall_keep_nobody_from_the_worker_threads(store: ImageStore) -> None:
+    async def stalled() -> AsyncIterator[bytes]:
+        yield b"\0"
+        await asyncio.Event().wait()
+
+    loads = [asyncio.ensure_future(store.load("default", stalled(), lambda _: None)) for _ in range(40)]
+    try:
+        await asyncio.sleep(0.1)
+        await asyncio.wait_for(asyncio.to_thread(lambda: None), 5)
+    finally:
+        for task in loads:
+            task.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
 
 
 async def test_prune_removes_what_is_not_kept_and_tells_the_bytes(store: ImageStore, tmp_path: Path) -> None:

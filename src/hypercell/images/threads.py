@@ -6,6 +6,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,12 +17,20 @@ T = TypeVar("T")
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call *work* in a worker thread. When cancelled, wait for it to return before the cancellation goes on, so that
     the caller's clean-up (closing a descriptor, say) never races with the thread."""
-    return await in_abortable_thread(lambda: None, work, *args, **kwargs)
+    return await _ended(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)), lambda: None)
 
 
 async def in_abortable_thread(abort: Callable[[], None], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `in_thread`; *abort* is called first, and makes *work* fail soon."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    """As `in_thread`, for work that takes as long as somebody else pleases: in a thread of its own, so that it keeps no
+    other from the workers. When cancelled, *abort* is called first, and makes *work* fail soon."""
+    own = ThreadPoolExecutor(1)
+    try:
+        return await _ended(asyncio.get_running_loop().run_in_executor(own, partial(work, *args, **kwargs)), abort)
+    finally:
+        own.shutdown(wait=False)
+
+
+async def _ended(task: asyncio.Future[T], abort: Callable[[], None]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
