@@ -124,7 +124,15 @@ def test_network_none_has_no_way_anywhere(networked: Daemon) -> None:
     script = "ip -o addr; ping -c1 -W2 172.27.0.1 >/dev/null 2>&1 || echo no way"
     seen = networked.docker("run", "--rm", "--network", "none", IMAGE, "sh", "-c", script).stdout
     assert "no way" in seen
+    assert "127.0.0.1" in seen and "eth0" not in seen
     assert "172.27" not in seen
+
+
+@pytest.mark.parametrize("network", ["bridge", "none"])
+def test_sysctls_of_the_network_are_the_containers(networked: Daemon, network: str) -> None:
+    wanted = ("--network", network, "--sysctl", "net.core.somaxconn=777")
+    seen = networked.docker("run", "--rm", *wanted, IMAGE, "cat", "/proc/sys/net/core/somaxconn").stdout
+    assert seen == "777\n"
 
 
 def test_an_attacker_cannot_take_a_neighbours_address(networked: Daemon) -> None:
