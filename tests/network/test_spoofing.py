@@ -75,17 +75,6 @@ async def test_no_container_answers_for_a_dhcp_server(pair: tuple[Guest, Guest])
     assert await received(one, two, *frames) == {b"<other>"}
 
 
-async def test_a_fragment_is_held_to_the_same(pair: tuple[Guest, Guest]) -> None:
-    """A later fragment has no ports to look at, but an address."""
-    one, two = pair
-
-    def fragment(source: bytes, mark: bytes) -> bytes:
-        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(mark), 9, 0x0001, 64, 17, 0, source, two.ip)
-        return frame(one, two, head[:10] + checksum(head) + head[12:] + mark)
-
-    assert b"<forged>" not in await received(one, two, fragment(two.ip, b"<forged>"))
-
-
 async def test_no_tag_hides_a_frame(pair: tuple[Guest, Guest]) -> None:
     """VLAN tags, one or two, with a sound packet behind them; and frames of other families."""
     one, two = pair
