@@ -226,6 +226,19 @@ async def test_rules_that_somebody_flushed_come_back(network: LocalNetwork) -> N
     assert "18080" in rules()
 
 
+async def test_containers_start_after_somebody_flushed_the_rules(network: LocalNetwork) -> None:
+    before = await network.allocate(new_id(), "default", "bridge")
+    subprocess.run(["nft", "flush", "ruleset"], check=True)
+    one = await guest(network)
+    try:
+        assert one.port.mac in rules() and before.mac in rules()
+        subprocess.run(["nft", "flush", "ruleset"], check=True)
+        await network.publish(one.port.id, (PublishedPort(80, "tcp", ANY, 18080),))
+        assert "18080" in rules() and one.port.mac in rules()
+    finally:
+        os.close(one.tap)
+
+
 async def test_a_bridge_that_somebody_deleted_comes_back_with_its_containers(
     network: LocalNetwork, config: Config, db: Database
 ) -> None:

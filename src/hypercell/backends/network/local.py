@@ -87,7 +87,7 @@ class LocalNetwork:
         row = await self._row(port_id)
         if row.network == "none":
             return links.open_tap(rules.tap_name(self.bridge, port_id), None)
-        await self._nft.run(rules.admit(self.bridge, self._member(row)))
+        await self._add(rules.admit(self.bridge, self._member(row)))
         return links.open_tap(rules.tap_name(self.bridge, port_id), self.bridge)
 
     async def publish(self, port_id: str, wanted: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
@@ -102,7 +102,7 @@ class LocalNetwork:
                 # Known before it is written: a caller that is cancelled meanwhile can still withdraw it.
                 self._published[port_id] = published
                 await self._ports.publish(port_id, published)
-                await self._nft.run(rules.publish(self.bridge, self._member(row)))
+                await self._add(rules.publish(self.bridge, self._member(row)))
         return published
 
     async def unpublish(self, port_id: str) -> None:
@@ -156,6 +156,13 @@ class LocalNetwork:
         """Remove bridge and rules: nothing of this network is left. For tests and uninstalling."""
         await self._nft.run(rules.drop_tables(self.bridge))
         links.delete_bridge(self.bridge)
+
+    async def _add(self, commands: str) -> None:
+        """Apply *commands*. Where somebody has flushed our tables, write them anew: what is known is in them."""
+        try:
+            await self._nft.run(commands)
+        except Internal:
+            await self._write_rules()
 
     async def _write_rules(self) -> None:
         members = [self._member(row) for row in self._ports.known.values() if row.network == "bridge"]
