@@ -232,3 +232,28 @@ async def test_files_that_nobody_fetches_are_closed_in_the_guest(home: House) ->
 async def test_sysctls_of_the_network_reach_the_vm(home: House) -> None:
     ident = await home.run("sleep", "infinity", sysctls={"net.core.somaxconn": "9"})
     assert home.machine.guest(ident).configuration["sysctl"] == {"net.core.somaxconn": "9"}
+
+
+async def test_a_full_disk_keeps_nobody_from_stopping_a_container(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    ident = await home.run("sleep", "infinity", restart=RestartPolicy("always"))
+
+    async def full(record: object) -> None:
+        raise NoSpace("the disk of the database is full")
+
+    monkeypatch.setattr(home.node.services.records, "save", full)
+    await home.containers.stop(T, ident)
+    await home.settled()
+    assert await home.status(ident) is Status.EXITED and home.machine.vms == {}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01])
+async def test_two_who_restart_a_container_leave_it_running(home: House, delay: float) -> None:
+    ident = await home.run("sleep", "infinity", auto_remove=True)
+
+    async def later() -> None:
+        await asyncio.sleep(delay)
+        await home.containers.restart(T, ident)
+
+    results = await asyncio.gather(home.containers.restart(T, ident), later(), return_exceptions=True)
+    assert all(result is None or isinstance(result, Conflict) for result in results)
+    assert None in results and await home.status(ident) is Status.RUNNING

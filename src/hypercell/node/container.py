@@ -55,7 +55,8 @@ class Container:
         self.aborted = False
         self.ending_by_user = False
         """A kill, stop or removal is what ends the VM: its end is no failure."""
-        self.restarting_by_user = False
+        self.restarting_by_user = 0
+        """How many callers do."""
         self.removing = False
         self.removed = asyncio.Event()
         self.waits = Waits()
@@ -102,6 +103,13 @@ class Container:
         """Change the record and write it down."""
         self.record = replace(self.record, **changes)
         await self.services.records.save(self.record)
+
+    async def note(self, **changes: Any) -> None:
+        """As `save`, for what is so whether or not it can be written down (the disk is full): that stops nothing."""
+        try:
+            await self.save(**changes)
+        except Exception:
+            log.exception("what became of %s cannot be written down", self.id[:12])
 
     def agent(self) -> Agent:
         """Of its running VM. Raises `Conflict`."""
@@ -239,14 +247,14 @@ class Container:
         if pending is not None:
             pending.cancel()
         self.status = Status.EXITED
-        await self.save(phase=Phase.EXITED, stopped_by_user=True)
+        await self.note(phase=Phase.EXITED, stopped_by_user=True)
         self.waits.exited(self.record.exit_code, self.record.error)
         return True
 
     async def note_user_stop(self) -> None:
         """Before the signal: whatever happens now, the restart policy must know who wanted it."""
         if self.record.spec.restart.name != "no" and not self.restarting_by_user:
-            await self.save(stopped_by_user=True)
+            await self.note(stopped_by_user=True)
 
     # Verbs of a running container
 

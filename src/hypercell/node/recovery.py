@@ -56,7 +56,7 @@ async def recover(container: Container, vms: set[str]) -> None:
     if record.phase is Phase.EXITED and record.ever_started and not record.spec.auto_remove:
         stopped = record.stopped_by_user
         if wants_start_with_daemon(record.spec.restart, record.exit_code, record.restart_count, stopped):
-            await container.save(phase=Phase.RESTARTING)
+            await container.note(phase=Phase.RESTARTING)
     if container.record.phase is Phase.RESTARTING:
         container.status = Status.RESTARTING
     if container.record.phase is not Phase.CREATED:
@@ -81,7 +81,7 @@ async def _recover_running(container: Container) -> None:
         return
     await _adopt(container, found, state)
     if record.phase is Phase.STARTING:
-        await container.save(phase=Phase.RUNNING)
+        await container.note(phase=Phase.RUNNING)
 
 
 async def _adopt(container: Container, found: Mapping[str, ContainerState], state: ContainerState) -> None:
@@ -116,7 +116,7 @@ async def _settle(container: Container, code: int, error: str, reason: str) -> N
     record = container.record
     restart = wants_restart(record.spec.restart, code, record.restart_count, record.stopped_by_user)
     phase = Phase.RESTARTING if restart else Phase.EXITED
-    await container.save(phase=phase, exit_code=code, error=error, reason=reason, finished_ns=time.time_ns())
+    await container.note(phase=phase, exit_code=code, error=error, reason=reason, finished_ns=time.time_ns())
     container.status = Status.RESTARTING if restart else Status.EXITED
     container.emit("die", exitCode=str(code), reason=reason, error=error)
     await container.pod.destroy()

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
-from hypercell.base.errors import HypercellError
+from hypercell.base.errors import HypercellError, NotModified
 from hypercell.node.container import Container
 from hypercell.node.records import Phase
 from hypercell.node.restart_policy import wants_restart
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 async def restart(container: Container, timeout: int | None, signal: int | None) -> None:
     """Stop it, if it runs, and start it. The restart policy and auto-removal keep out of it."""
     container.refuse_removed()
-    container.restarting_by_user = True
+    container.restarting_by_user += 1
     try:
         await container.abort_start()
         await container.cancel_restart()
@@ -28,9 +29,10 @@ async def restart(container: Container, timeout: int | None, signal: int | None)
         if run is not None:
             seconds = container.record.spec.stop_timeout if timeout is None else timeout
             await container.end_run(run, seconds, signal)
-        await start(container)
+        with contextlib.suppress(NotModified):  # another caller was quicker
+            await start(container)
     finally:
-        container.restarting_by_user = False
+        container.restarting_by_user -= 1
     container.emit("restart")
 
 
@@ -63,5 +65,5 @@ async def _failed(container: Container, ran_ns: int) -> None:
         container.status = Status.EXITED
         return
     container.status = Status.RESTARTING
-    await container.save(phase=Phase.RESTARTING)
+    await container.note(phase=Phase.RESTARTING)
     plan(container, ran_ns)

@@ -146,10 +146,7 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
     phase = Phase.EXITED if before.ever_started else Phase.CREATED
     container.record = replace(container.record, started_ns=before.started_ns, finished_ns=before.finished_ns)
     code = error.exit_code if isinstance(error, ExecFailed) else FAILED_START
-    try:
-        await container.save(phase=phase, exit_code=code, error=str(error), reason=reason)
-    except Exception:
-        log.exception("the failed start of %s cannot be written down", container.id[:12])
+    await container.note(phase=phase, exit_code=code, error=str(error), reason=reason)
     if launched and not container.aborted:
         container.emit("die", exitCode=str(code), **({"reason": reason} if reason else {}))
     release_clients(container)
