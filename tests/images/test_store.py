@@ -214,6 +214,19 @@ async def test_uploads_that_stall_keep_nobody_from_the_worker_threads(store: Ima
         await asyncio.gather(*loads, return_exceptions=True)
 
 
+async def test_a_root_that_was_lost_with_its_layers_is_told_and_comes_back_with_the_image(
+    store: ImageStore, tmp_path: Path
+) -> None:
+    image = await put(store, ONE, "app:1")
+    for directory in ("chains", "blobs/sha256"):
+        for path in (tmp_path / "images" / directory).iterdir():
+            path.unlink()
+    with pytest.raises(Internal, match="is missing from the store: pull or load the image again"):
+        await store.root(image.id)
+    await put(store, ONE, "app:1")
+    assert (await store.root(image.id)).path.exists()
+
+
 async def test_prune_removes_what_is_not_kept_and_tells_the_bytes(store: ImageStore, tmp_path: Path) -> None:
     one, two = await put(store, ONE), await put(store, TWO, "two:1")
     before = await store.disk_usage()

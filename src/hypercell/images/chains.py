@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hypercell.base.db import Database
+from hypercell.base.errors import Internal
 from hypercell.images import digests, metadata
 from hypercell.images.blobs import BlobStore, Lease, allocated, disk_errors, sync_directory
 from hypercell.images.contract import RootImage
@@ -73,7 +74,11 @@ class ChainStore:
         progress: Callable[[int, int], None] | None,
     ) -> RootStats:
         sources = [LayerSource(self._blobs.path(digest), diff_id) for digest, diff_id in layers]
-        self._blobs.require_space(sum(source.blob.stat().st_size for source in sources))
+        sizes = [self._blobs.size(digest) for digest, _ in layers]
+        if None in sizes:
+            lost = layers[sizes.index(None)][0]
+            raise Internal(f"the layer {lost} is missing from the store", "pull or load the image again")
+        self._blobs.require_space(sum(size or 0 for size in sizes))
         temporary = self._blobs.temporary / (secrets.token_hex(16) + SUFFIX)
         try:
             stats = await build_root(sources, temporary, progress=progress)
