@@ -343,6 +343,9 @@ def test_a_terminal_is_one_on_both_sides(tour: Daemon) -> None:
 def test_ctrl_c_reaches_the_program_in_the_terminal(tour: Daemon) -> None:
     terminal = Terminal(tour, "run", "--rm", "-it", IMAGE, "sh", "-c", "trap 'echo caught; exit 9' INT; echo go; cat")
     terminal.expect("go\r\n")
+    # What cat repeats shows that it runs: a signal before that reaches only the shell, which waits for cat.
+    terminal.type("here\n")
+    terminal.expect("here\r\nhere\r\n")
     terminal.type("\x03")
     terminal.expect("caught")
     assert terminal.end() == 9

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -36,9 +35,12 @@ def detach_sequence(text: str) -> bytes:
 
 
 def console_size() -> tuple[int, int]:
-    """(rows, columns)."""
-    found = shutil.get_terminal_size()
-    return found.lines, found.columns
+    """(rows, columns) of the terminal itself: $LINES and $COLUMNS may be those of another one, or old."""
+    for descriptor in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            found = os.get_terminal_size(descriptor)
+            return found.lines, found.columns
+    return 24, 80
 
 
 @contextlib.contextmanager
