@@ -34,10 +34,27 @@ async def test_too_much_of_anything_is_refused(
     assert await home.leftovers() == []
 
 
-async def test_what_an_image_exposes_is_not_published_unasked(home: House) -> None:
-    home.images.put(image("hostile:latest", "sha256:" + "e" * 64, exposed_ports=EVERY))
-    ident = await home.create("true", image="hostile")
-    assert (await home.view(ident)).request.published == ()
+@pytest.mark.parametrize("exposed", [EVERY, IMAGES[1][0]["exposed_ports"]], ids=["ranges", "many"])
+async def test_what_an_image_exposes_is_shown_to_a_bound_and_not_published(
+    home: House, exposed: tuple[str, ...]
+) -> None:
+    home.images.put(image("hostile:latest", "sha256:" + "e" * 64, exposed_ports=exposed))
+    ident, warnings = await home.containers.create(T, ContainerRequest("hostile"))
+    request = (await home.view(ident)).request
+    assert 900 < len(request.exposed) <= 1000 and request.published == ()
+    assert "more than 1000 ports are exposed" in warnings[0]
+
+
+async def test_a_range_that_an_image_exposes_is_so_many_ports(home: House) -> None:
+    """Whoever lists containers takes each for a number."""
+    home.images.put(
+        image("hostile:latest", "sha256:" + "e" * 64, exposed_ports=("80/tcp", "8000-8002/udp", "80-81/tcp"))
+    )
+    ident, warnings = await home.containers.create(T, ContainerRequest("hostile", exposed=("9",), publish_all=True))
+    request = (await home.view(ident)).request
+    assert request.exposed == ("80/tcp", "8000/udp", "8001/udp", "8002/udp", "81/tcp", "9/tcp")
+    assert [f"{port.container_port}/{port.protocol}" for port in request.published] == list(request.exposed)
+    assert warnings == []
 
 
 async def test_an_event_carries_no_command_of_a_megabyte(home: House) -> None:

@@ -140,3 +140,10 @@ def test_a12_an_image_that_exposes_every_port_takes_none(daemon: Daemon, shelf: 
     name = shelf.put(hostile_image(bare_root({"etc": None}), ExposedPorts=every))
     assert "more than 1000 ports" in refused(daemon, name, "-P")
     assert daemon.docker("ps", "-aq", "--filter", f"ancestor={name}").stdout == ""
+    # Without -P it can be run, and whoever lists containers is not held up by it.
+    container = daemon.docker("create", name).stdout.strip()
+    try:
+        assert daemon.docker("ps", "-aq", "--no-trunc", "--filter", f"ancestor={name}").stdout.strip() == container
+        assert len(daemon.docker("inspect", container).stdout) < 100_000
+    finally:
+        daemon.docker("rm", container)

@@ -10,7 +10,7 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
 from hypercell.cloud import signals
 from hypercell.cloud.contract import ContainerRequest, PublishedPort
-from hypercell.cloud.validate import check_labels, check_published_count, exposed_ports
+from hypercell.cloud.validate import MAX_PUBLISHED, check_labels, check_published_count, exposed_ports
 from hypercell.images.contract import Image
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -52,6 +52,7 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
     entrypoint, command = _command(request, image)
     labels = {**config.labels, **request.labels}
     check_labels(labels)
+    exposed = _exposed(request, image, warnings)
     filled = replace(
         request,
         hostname=request.hostname or container_id[:12],
@@ -59,11 +60,11 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
         env=_env(request.env, config.env),
         entrypoint=entrypoint,
         command=command,
-        exposed=tuple(dict.fromkeys((*config.exposed_ports, *request.exposed))),
+        exposed=tuple(f"{port}/{protocol}" for port, protocol in exposed),
         shm_size=request.shm_size or DEFAULT_SHM_SIZE,
         size=size.name if request.size or not (request.memory or request.nano_cpus) else "",
         restart=replace(request.restart, name=request.restart.name or "no"),
-        published=_published(request, image),
+        published=_published(request, exposed),
     )
     return Resolved(
         request=filled,
@@ -117,15 +118,25 @@ def process_env(env: tuple[str, ...], hostname: str, tty: bool) -> list[str]:
     return list(found.values())
 
 
-def _published(request: ContainerRequest, image: Image) -> tuple[PublishedPort, ...]:
+def _exposed(request: ContainerRequest, image: Image, warnings: list[str]) -> list[tuple[int, str]]:
+    """Each port by itself, the image's first. An image may expose half of all there are: it can be run, but not all of
+    them are shown, and none is published."""
+    found: list[tuple[int, str]] = []
+    for entry in (*image.config.exposed_ports, *request.exposed):
+        found += exposed_ports(entry)
+        if len(found) > MAX_PUBLISHED:
+            if request.publish_all:
+                check_published_count(len(found))
+            warnings.append(f"more than {MAX_PUBLISHED} ports are exposed: not all of them are shown")
+            break
+    return list(dict.fromkeys(found[:MAX_PUBLISHED]))
+
+
+def _published(request: ContainerRequest, exposed: list[tuple[int, str]]) -> tuple[PublishedPort, ...]:
     chosen = [replace(port, host_ip=port.host_ip or "0.0.0.0") for port in request.published]  # noqa: S104
     if request.publish_all:
-        exposed: list[tuple[int, str]] = []
-        for entry in (*image.config.exposed_ports, *request.exposed):
-            exposed += exposed_ports(entry)
-            check_published_count(len(exposed))
         named = {(port.container_port, port.protocol) for port in chosen}
-        for port, protocol in dict.fromkeys(exposed):
+        for port, protocol in exposed:
             if (port, protocol) not in named:
                 chosen.append(PublishedPort(port, protocol, "0.0.0.0", 0))  # noqa: S104
         check_published_count(len(chosen))
