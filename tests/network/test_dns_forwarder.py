@@ -51,9 +51,17 @@ class Upstream(asyncio.DatagramProtocol):
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
-    protocol.port = transport.get_extra_info("sockname")[1]  # type: ignore[attr-defined]
-    server = await asyncio.start_server(protocol.serve_tcp, "127.0.0.1", protocol.port)  # type: ignore[attr-defined]
+    # One number for udp and tcp: the one that udp gives may be taken in tcp.
+    for attempt in range(20):
+        transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+        protocol.port = transport.get_extra_info("sockname")[1]  # type: ignore[attr-defined]
+        try:
+            server = await asyncio.start_server(protocol.serve_tcp, "127.0.0.1", protocol.port)  # type: ignore[attr-defined]
+            break
+        except OSError:
+            transport.close()
+            if attempt == 19:
+                raise
     yield protocol
     transport.close()
     server.close()
@@ -61,8 +69,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def forwarder(upstream: Upstream) -> AsyncIterator[Forwarder]:
-    made = Forwarder("127.0.0.1", ("127.0.0.1",), port=0, upstream_port=upstream.port)  # type: ignore[attr-defined]
-    await made.start()
+    for attempt in range(20):
+        made = Forwarder("127.0.0.1", ("127.0.0.1",), port=0, upstream_port=upstream.port)  # type: ignore[attr-defined]
+        try:
+            await made.start()
+            break
+        except OSError:
+            if attempt == 19:
+                raise
     yield made
     await made.close()
 
