@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import dns.asyncquery
 import dns.flags
@@ -17,6 +20,7 @@ import pytest
 
 from hypercell.backends.network.dns import Forwarder, question, upstreams
 
+T = TypeVar("T")
 Respond = Callable[[bytes], list[bytes]]
 
 
@@ -28,6 +32,8 @@ def honest(query: bytes) -> list[bytes]:
 
 
 class Upstream(asyncio.DatagramProtocol):
+    port = 0
+
     def __init__(self) -> None:
         self.respond: Respond = honest
         self.seen = 0
@@ -48,20 +54,34 @@ class Upstream(asyncio.DatagramProtocol):
         writer.close()
 
 
+async def on_a_free_port(listen: Callable[[], Awaitable[T]]) -> T:
+    """What *listen* makes on one number for udp and tcp: the one that udp gives may be taken in tcp, so try again."""
+    for _ in range(19):
+        with contextlib.suppress(OSError):
+            return await listen()
+    return await listen()
+
+
+async def listen_upstream() -> tuple[asyncio.DatagramTransport, Upstream, asyncio.Server]:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
+    protocol.port = transport.get_extra_info("sockname")[1]
+    try:
+        return transport, protocol, await asyncio.start_server(protocol.serve_tcp, "127.0.0.1", protocol.port)
+    except OSError:
+        transport.close()
+        raise
+
+
+async def started(upstream: Upstream) -> Forwarder:
+    made = Forwarder("127.0.0.1", ("127.0.0.1",), port=0, upstream_port=upstream.port)
+    await made.start()
+    return made
+
+
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
-    loop = asyncio.get_running_loop()
-    # One number for udp and tcp: the one that udp gives may be taken in tcp.
-    for attempt in range(20):
-        transport, protocol = await loop.create_datagram_endpoint(Upstream, local_addr=("127.0.0.1", 0))
-        protocol.port = transport.get_extra_info("sockname")[1]  # type: ignore[attr-defined]
-        try:
-            server = await asyncio.start_server(protocol.serve_tcp, "127.0.0.1", protocol.port)  # type: ignore[attr-defined]
-            break
-        except OSError:
-            transport.close()
-            if attempt == 19:
-                raise
+    transport, protocol, server = await on_a_free_port(listen_upstream)
     yield protocol
     transport.close()
     server.close()
@@ -69,14 +89,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture
 async def forwarder(upstream: Upstream) -> AsyncIterator[Forwarder]:
-    for attempt in range(20):
-        made = Forwarder("127.0.0.1", ("127.0.0.1",), port=0, upstream_port=upstream.port)  # type: ignore[attr-defined]
-        try:
-            await made.start()
-            break
-        except OSError:
-            if attempt == 19:
-                raise
+    made = await on_a_free_port(partial(started, upstream))
     yield made
     await made.close()
 
