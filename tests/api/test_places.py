@@ -34,6 +34,13 @@ def test_a_directory_that_others_may_write_to_is_refused(config: Config, place: 
             prepare(config)
 
 
+def test_another_users_directory_is_said_to_need_root(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(config)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1000)
+    with pytest.raises(Internal, match="another user's: run hypercelld as root"):
+        prepare(config)
+
+
 def test_a_link_in_place_of_the_socket_is_replaced_and_not_followed(config: Config, tmp_path: Path) -> None:
     prepare(config)
     victim = tmp_path / "victim"

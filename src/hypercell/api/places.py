@@ -27,6 +27,8 @@ def prepare(config: Config) -> None:
         for directory in (config.root, config.run):
             directory.mkdir(mode=_MODE, parents=True, exist_ok=True)
             status = directory.stat()
+            if os.geteuid() != 0 and status.st_uid != os.geteuid():
+                raise Internal(f"{directory} is another user's", "run hypercelld as root, or set `root` and `run`")
             if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
                 raise Internal(f"others may write to {directory}", f"look who made it, then: chown root {directory}")
     except OSError as error:

@@ -49,6 +49,11 @@ class Client:
             if scheme == "tcp":
                 address, _, port = rest.rpartition(":")
                 return socket.create_connection((address.strip("[]"), int(port)))
+        except PermissionError as error:
+            raise ApiError(
+                f"Permission denied at {self.host}. "
+                "Become root, or a member of the group that the daemon's setting `group` names."
+            ) from error
         except (OSError, ValueError) as error:
             raise ApiError(
                 f"Cannot connect to the hypercell daemon at {self.host}. Is it running? "
