@@ -296,7 +296,7 @@ def test_what_is_not_built_is_refused_by_name(host: dict[str, Any], config: dict
         ({}, {"ExposedPorts": {"80/tcp;x": {}}}, "invalid protocol"),
         ({}, {"Nonsense": 1}, "unknown field Nonsense"),
         ({"Nonsense": 1}, {}, "unknown field HostConfig.Nonsense"),
-        ({"Memory": 1}, {}, "Minimum memory limit allowed is 6MB"),
+        ({"Memory": 1}, {}, "Minimum memory limit allowed is 6MB: these are 1 bytes; --memory 512m"),
         ({"Memory": -1}, {}, "out of range"),
         ({"Memory": 1 << 70}, {}, "out of range"),
         ({"Memory": "1g"}, {}, "HostConfig.Memory: must be an integer"),

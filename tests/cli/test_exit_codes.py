@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 import sys
 from pathlib import Path
 
@@ -43,6 +45,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
         ("create --memory foo busybox", 125),
         ("create -p x:y busybox", 125),
         ("frob", 1),
+        ("cp a b", 1),
         ("system frob", 1),
         ("run", 1),
         ("create", 1),
@@ -66,6 +69,26 @@ def test_no_daemon_ends_with_dockers_code(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, code: int
 ) -> None:
     assert ends_with(monkeypatch, "-H", f"unix://{tmp_path}/none", *line.split()) == code
+
+
+def test_a_word_of_dockers_client_alone_is_said_with_the_line_to_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with(monkeypatch, "-H", "unix:///some.sock", "cp", "a", "b") == 1
+    assert "DOCKER_HOST=unix:///some.sock docker cp" in capsys.readouterr().err
+
+
+def test_a_socket_that_may_not_be_opened_is_not_taken_for_a_daemon_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(_socket: socket.socket, _address: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    assert ends_with(monkeypatch, "ps") == 1
+    said = capsys.readouterr().err
+    assert "Permission denied" in said and "Become root" in said
+    assert "Is it running" not in said
 
 
 def test_an_id_file_is_left_only_where_a_container_came_to_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

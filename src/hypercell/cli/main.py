@@ -22,6 +22,8 @@ _MODULES = {
     **dict.fromkeys(("info", "version", "doctor"), "system"),
     "create": "run",
 }
+_DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "update", "volume"})
+"""What the daemon serves and this command has no word for."""
 
 
 class LazyGroup(click.Group):
@@ -47,6 +49,9 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         self.verb = ""
+        if ctx.parent is None and args[0] in _DOCKERS_ALONE:
+            host = Client(ctx.params["host"]).host
+            ctx.fail(f"No such command {args[0]!r}. docker's own has it: DOCKER_HOST={host} docker {args[0]}")
         name, command, rest = super().resolve_command(ctx, args)
         self.verb = name or ""
         return name, command, rest

@@ -52,6 +52,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--stop-timeout", type=int, help="Seconds from that signal to SIGKILL (default 10)."),
     click.option("-p", "--publish", multiple=True, metavar="[[IP:]HOST:]PORT[/PROTO]", help="Publish a port."),
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
+    # Offered by no help as long as the daemon refuses it, and says what to do instead.
+    click.option("-v", "--volume", multiple=True, hidden=True),
     click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
     click.option("--network", default="", metavar="bridge|none", help="Its network."),
     click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
@@ -82,6 +84,7 @@ def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
     entrypoint = options["entrypoint"]
     host: dict[str, Any] = {
         "AutoRemove": options["rm"],
+        "Binds": list(options["volume"]) or None,
         "CapAdd": list(options["cap_add"]) or None,
         "CapDrop": list(options["cap_drop"]) or None,
         "Dns": list(options["dns"]),

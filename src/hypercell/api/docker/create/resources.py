@@ -46,7 +46,9 @@ def parse_resources(fields: Fields) -> Resources:
     """Raises `InvalidArgument` in dockerd's words where it has some."""
     memory = fields.number("Memory", low=0)
     if 0 < memory < _MINIMUM_MEMORY:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
+        raise InvalidArgument(
+            "Minimum memory limit allowed is 6MB", f"these are {memory} bytes; --memory 512m is 512 MiB"
+        )
     warnings = _check_swap(fields, memory)
     shares = fields.number("CpuShares")
     if shares < 0:
