@@ -282,7 +282,7 @@ def test_top_stats_and_inspect(tour: Daemon, sleeper: str) -> None:
     assert lines[0].split() == ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
     assert lines[1].split()[0] == "root"
     assert lines[1].endswith("sleep 1000")
-    stats = json.loads(output(tour, "stats", "--no-stream", "--format", "json", sleeper))
+    stats = json.loads(output(tour, "stats", "--no-stream", "--format", "{{json .}}", sleeper))
     assert stats["Name"] == sleeper
     assert int(stats["PIDs"]) >= 1
     assert stats["MemUsage"].endswith("/ 512MiB")
@@ -306,7 +306,8 @@ def test_files_are_copied_in_and_out(tour: Daemon, sleeper: str, tmp_path: Path)
     assert (tmp_path / "out" / "link").readlink() == Path("a")
     missing = tour.docker("cp", f"{sleeper}:/nope", str(tmp_path), check=False)
     assert missing.returncode == 1
-    assert "Could not find the file /nope" in missing.stderr
+    # The daemon's words, or those that clients before 23 put in their place.
+    assert any(words in missing.stderr for words in ("Could not find the file /nope", "No such container:path: "))
 
 
 def test_update_of_a_running_container(tour: Daemon, sleeper: str) -> None:

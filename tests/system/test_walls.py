@@ -135,7 +135,7 @@ def test_out_of_memory_is_told_apart(daemon: Daemon, neighbour: str) -> None:
 def test_what_a_container_gets_is_what_it_sees(daemon: Daemon) -> None:
     script = "nproc; cat /proc/meminfo | head -1; cat /sys/fs/cgroup/memory.max"
     for size, cpus, memory in (("s1", 1, 64), ("m2", 2, 2048)):
-        seen = daemon.docker("run", "--rm", "--annotation", f"io.hypercell.size={size}", IMAGE, "sh", "-c", script)
+        seen = daemon.hypercell("run", "--rm", "--size", size, IMAGE, "sh", "-c", script)
         lines = seen.stdout.splitlines()
         assert int(lines[0]) == cpus
         assert int(lines[2]) == memory << 20
