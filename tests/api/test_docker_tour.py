@@ -306,7 +306,7 @@ def test_files_are_copied_in_and_out(tour: Daemon, sleeper: str, tmp_path: Path)
     assert (tmp_path / "out" / "link").readlink() == Path("a")
     missing = tour.docker("cp", f"{sleeper}:/nope", str(tmp_path), check=False)
     assert missing.returncode == 1
-    # The daemon's words, or those that clients before 23 put in their place.
+    # The daemon's words, or those that older clients put in their place.
     assert any(words in missing.stderr for words in ("Could not find the file /nope", "No such container:path: "))
 
 
