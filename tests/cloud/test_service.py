@@ -262,11 +262,10 @@ class TestEvents:
 
 
 async def test_a_view_tells_what_was_asked_and_what_became_of_it(home: House) -> None:
-    ident = await home.create("true", size="s2", labels={"a": "b"}, door={"echo": [1, {"x": None}]})
+    ident = await home.create("true", size="s2", labels={"a": "b"}, door={"Config": {"echo": [1, {"x": None}]}})
     view = await home.view(ident)
-    assert (
-        view.args == ("true",) and view.request.door == {"echo": [1, {"x": None}]} and view.request.labels == {"a": "b"}
-    )
+    assert view.args == ("true",) and view.request.labels == {"a": "b"}
+    assert view.request.door == {"Config": {"echo": [1, {"x": None}]}}
     assert view.request.hostname == ident[:12] and view.stop_signal == "SIGTERM" and view.working_dir == "/"
     assert (
         view.port.address and view.image_id == BUSYBOX_ID and view.vm["memory"] == 128 << 20 and view.vm["vcpus"] == 1

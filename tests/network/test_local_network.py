@@ -326,3 +326,74 @@ async def test_a_subnet_that_overlaps_a_route_of_the_machine_is_refused(config: 
 async def test_a_subnet_that_cannot_be_is_refused(config: Config, db: Database, subnet: str) -> None:
     with pytest.raises(InvalidArgument):
         await open_network(replace(config, subnet=subnet), db)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE network_ports SET address = 'nowhere' WHERE id = ?",
+        "UPDATE network_ports SET address = '' WHERE id = ?",
+        "UPDATE network_ports SET address = x'00' WHERE id = ?",
+        "UPDATE network_ports SET address = '172.30.0.2', mac = '02:42:ac:1e:00:02' WHERE id = ?",
+        "UPDATE network_ports SET mac = '00:00:00:00:00:00 } accept' WHERE id = ?",
+        "UPDATE network_ports SET mac = CAST(x'ff' AS TEXT) WHERE id = ?",
+        "UPDATE network_ports SET network = 'elsewhere' WHERE id = ?",
+        "UPDATE network_ports SET tenant = x'ff' WHERE id = ?",
+    ],
+)
+async def test_a_port_that_cannot_be_read_is_refused_and_the_others_are_as_they_were(
+    network: LocalNetwork, config: Config, db: Database, sql: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    torn, other = new_id(), new_id()
+    kept = await network.allocate(other, "t", "bridge")
+    await network.allocate(torn, "t", "bridge")
+    await network.publish(other, (PublishedPort(80, "tcp", ANY, 0),))
+    published = (await network.allocate(other, "t", "bridge")).published
+    await network.close()
+    await db.run(lambda tx: tx.execute(sql, (torn,)) and None)
+
+    again = await open_network(config, db)
+    await again.start()
+    network._nft, network._dns = again._nft, again._dns
+    await again.reconcile({torn, other})
+    assert await again.allocate(other, "t", "bridge") == replace(kept, published=published)
+    assert torn in caplog.text
+    for attempt in (
+        again.allocate(torn, "t", "bridge"),
+        again.open_tap(torn),
+        again.publish(torn, (PublishedPort(81, "tcp", ANY, 0),)),
+    ):
+        with pytest.raises(Conflict, match=r"cannot be read.*remove the container"):
+            await attempt
+    await again.unpublish(torn)
+    await again.release(torn)
+    assert (await again.allocate(torn, "t", "bridge")).address
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE network_published SET host_port = 'x' WHERE port_id = ?",
+        "UPDATE network_published SET container_port = 70000 WHERE port_id = ?",
+        "UPDATE network_published SET protocol = 'tcp }' WHERE port_id = ?",
+        "UPDATE network_published SET host_ip = 'here' WHERE port_id = ?",
+        "UPDATE network_published SET host_ip = CAST(x'ff' AS TEXT) WHERE port_id = ?",
+    ],
+)
+async def test_a_published_port_that_cannot_be_read_is_withdrawn(
+    network: LocalNetwork, config: Config, db: Database, sql: str
+) -> None:
+    torn, other = new_id(), new_id()
+    for ident, number in ((torn, 80), (other, 81)):
+        await network.allocate(ident, "t", "bridge")
+        await network.publish(ident, (PublishedPort(number, "tcp", ANY, 0),))
+    await network.close()
+    await db.run(lambda tx: tx.execute(sql, (torn,)) and None)
+
+    again = await open_network(config, db)
+    await again.start()
+    network._nft, network._dns = again._nft, again._dns
+    assert (await again.allocate(torn, "t", "bridge")).published == ()
+    assert [port.container_port for port in (await again.allocate(other, "t", "bridge")).published] == [81]
+    assert await db.run(lambda tx: tx.execute("SELECT count(*) FROM network_published").fetchone()[0]) == 1
+    assert len(await again.publish(torn, (PublishedPort(80, "tcp", ANY, 0),))) == 1

@@ -13,7 +13,7 @@ from typing import Any, Self
 from hypercell.agent import connect
 from hypercell.base.config import Config
 from hypercell.base.db import Database
-from hypercell.cloud import Cloud, open_cloud
+from hypercell.cloud import Cloud, codec, open_cloud
 from hypercell.cloud.contract import ContainerRequest, ContainerView, LogQuery, Output, Status
 from hypercell.images.contract import Images
 from hypercell.node import Bounds, Node, NodeEvent, open_node
@@ -158,7 +158,7 @@ class House(Resident):
         self.db = await Database.open(self.config.database)
         driver = MachineDriver(self.machine.path)
         images: Images = self.images  # type: ignore[assignment]
-        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK)
+        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK, codec.load)
         self.cloud = await open_cloud(self.config, self.db, node, images)
         node.listen(self.events.append)
         return self

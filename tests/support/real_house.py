@@ -15,7 +15,7 @@ from hypercell.agent import connect
 from hypercell.backends.network import open_network
 from hypercell.base.config import Config
 from hypercell.base.db import Database
-from hypercell.cloud import open_cloud
+from hypercell.cloud import codec, open_cloud
 from hypercell.images.store import open_store
 from hypercell.node import open_node
 from hypercell.vm import find_kernel, open_driver
@@ -53,8 +53,9 @@ class RealHouse(Resident):
         await self.network.start()
         self.stack.push_async_callback(self.network.close)
         images = await open_store(self.config, self.db)
+        kernel = find_kernel(self.config)
         node = await open_node(
-            self.config, self.db, self.driver, find_kernel(self.config), images, self.network, connect
+            self.config, self.db, self.driver, kernel, images, self.network, connect, check_extension=codec.load
         )
         self.cloud = await open_cloud(self.config, self.db, node, images)
         self.images = images

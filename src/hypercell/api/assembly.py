@@ -13,7 +13,7 @@ from hypercell.api.places import engine_id
 from hypercell.backends.network import open_network
 from hypercell.base.config import Config
 from hypercell.base.db import Database
-from hypercell.cloud import open_cloud
+from hypercell.cloud import codec, open_cloud
 from hypercell.images.store import open_store
 from hypercell.node import open_node
 from hypercell.vm import find_kernel, open_driver, probe
@@ -36,7 +36,7 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         stack.push_async_callback(network.close)
         await network.start()
         images = await open_store(config, db)
-        node = await open_node(config, db, driver, kernel, images, network, agent.connect)
+        node = await open_node(config, db, driver, kernel, images, network, agent.connect, check_extension=codec.load)
         cloud = await open_cloud(config, db, node, images)
         stack.push_async_callback(cloud.close)
         told = _hypervisor(config, driver, kernel)

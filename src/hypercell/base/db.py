@@ -96,12 +96,21 @@ class Database:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = _text
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL survives a killed daemon; only a power cut may lose the last transactions, and recovery settles those.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     path.chmod(0o600)
     return connection
+
+
+def _text(stored: bytes) -> str | bytes:
+    """What is no UTF-8 stays bytes: it is for whoever reads that row to refuse, not for all rows to be lost."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored
 
 
 def _apply(tx: Transaction, room: str, number: int, sql: str) -> None:

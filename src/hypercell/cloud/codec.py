@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import Any
 
-from hypercell.cloud.contract import ContainerRequest, PublishedPort, RestartPolicy, Ulimit
+from hypercell.base.typed import build
+from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.resolve import Resolved
 
 Json = dict[str, Any]
+_EXPOSED = re.compile(r"[0-9]{1,5}/[a-z]+")
 
 
 def dump(resolved: Resolved) -> Json:
@@ -19,16 +22,14 @@ def dump(resolved: Resolved) -> Json:
 
 
 def load(values: Json) -> Resolved:
-    fields = dict(values)
-    fields["request"] = load_request(fields["request"])
-    for name in ("args", "env"):
-        fields[name] = tuple(fields[name])
-    return Resolved(**fields)
+    """Raises `ValueError` for what `dump` has not made."""
+    resolved = build(Resolved, values)
+    for entry in resolved.request.exposed:
+        if _EXPOSED.fullmatch(entry) is None:
+            raise ValueError(f"{entry[:50]!r} is no exposed port")
+    return resolved
 
 
-def load_request(values: Json) -> ContainerRequest:
-    fields: Json = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    fields["restart"] = RestartPolicy(**fields["restart"])
-    fields["ulimits"] = tuple(Ulimit(**limit) for limit in fields["ulimits"])
-    fields["published"] = tuple(PublishedPort(**port) for port in fields["published"])
-    return ContainerRequest(**fields)
+def stand_in(image_id: str) -> Resolved:
+    """For a container whose record cannot be read: nobody knows what was asked for."""
+    return Resolved(ContainerRequest(image_id), image_id, (), (), "", "", "", 0, 0)

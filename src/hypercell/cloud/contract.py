@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hypercell.node.network import Port, PublishedPort
-from hypercell.node.types import Attachment, LogQuery, LogRecord, Output, RestartPolicy, State, Status
+from hypercell.node.types import (
+    OPERATOR_TENANT,
+    Attachment,
+    LogQuery,
+    LogRecord,
+    Output,
+    RestartPolicy,
+    State,
+    Status,
+)
 
 __all__ = [
     "OPERATOR_TENANT",
@@ -35,8 +44,6 @@ __all__ = [
     "Status",
     "Ulimit",
 ]
-
-OPERATOR_TENANT = "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class ContainerRequest:
     dns: tuple[str, ...] = ()
     dns_search: tuple[str, ...] = ()
     dns_options: tuple[str, ...] = ()
-    door: Mapping[str, Any] = field(default_factory=dict)
+    door: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What a door wants back verbatim when it inspects (its own echo); nobody else reads it."""
 
 
@@ -249,7 +256,7 @@ class Containers(Protocol):
     ) -> None: ...
 
     async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[builtins.list[str], int]:
-        """Remove the stopped ones that *keep* does not want: (ids, bytes freed)."""
+        """Remove the stopped ones that *keep* does not want, but no dead ones: (ids, bytes freed)."""
 
 
 class Events(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from hypercell.base.errors import NotFound
+from hypercell.base.errors import Internal, NotFound
 from hypercell.cloud import codec
 from hypercell.cloud.contract import ContainerView, ExecRequest, ExecView
 from hypercell.cloud.resolve import Resolved
@@ -27,7 +27,8 @@ class Views:
         """The request behind a record; decoded once."""
         known = self._resolved.get(record.id)
         if known is None or known[0] is not record.extension:
-            known = self._resolved[record.id] = (record.extension, codec.load(record.extension))
+            resolved = codec.load(record.extension) if record.extension else codec.stand_in(record.spec.image_id)
+            known = self._resolved[record.id] = (record.extension, resolved)
         return known[1]
 
     def forget(self, container_id: str) -> None:
@@ -63,7 +64,7 @@ class Views:
     async def _image_size(self, record: Record) -> int:
         try:
             return (await self._images.get(record.tenant, record.spec.image_id)).size
-        except NotFound:
+        except (NotFound, Internal):  # removed by force, or its record cannot be read
             return 0
 
     def exec(self, exec_: Exec) -> ExecView:

@@ -22,10 +22,14 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 
 def parse(value: object, what: str = "digest") -> Digest:
     """*value* as a digest. Raises `InvalidArgument` for anything but sha256; *what* names it in the message."""
-    if not isinstance(value, str) or _SHA256.fullmatch(value) is None:
-        shown = repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
-        raise InvalidArgument(f"invalid {what} {shown}", "digests are sha256: and 64 lower-case hex digits")
-    return Digest(value)
+    if isinstance(value, str) and is_digest(value):
+        return Digest(value)
+    shown = repr(value[:100]) if isinstance(value, str) else f"a {type(value).__name__}"
+    raise InvalidArgument(f"invalid {what} {shown}", "digests are sha256: and 64 lower-case hex digits")
+
+
+def is_digest(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def of(data: bytes) -> Digest:

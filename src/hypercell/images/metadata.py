@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hypercell.base.db import Transaction
-from hypercell.images import config, reference
+from hypercell.base.errors import Internal
+from hypercell.base.ids import short
+from hypercell.images import config, digests, reference
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
 from hypercell.images.manifest import Descriptor
@@ -40,6 +42,8 @@ class Record:
     created_ns: int
     last_tagged_ns: int
     names: tuple[Name, ...]
+    damage: str = ""
+    """Why the row cannot be read; *config* is then empty, and what else was illegible too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,16 @@ class Layer:
     size: int
 
 
+_KNOW_LAYER = (
+    "INSERT INTO layer_facts (digest, diff_id) VALUES (?, ?)"
+    " ON CONFLICT (digest) DO UPDATE SET diff_id = excluded.diff_id"
+)
 _SELECT = "SELECT id, config, chain_id, size, created_ns, last_tagged_ns FROM images WHERE tenant = ?"
 
 
 def add(tx: Transaction, tenant: str, made_of: Ingredients, size: int, names: Iterable[Name], now_ns: int) -> None:
     """Record an image, or give the one that is there already more names. Its tags are taken from whoever had them."""
+    names = [*_drop_damaged(tx, tenant, made_of), *names]
     created = tx.execute(
         "INSERT INTO images (tenant, id, config, chain_id, manifest_digest, size, created_ns, last_tagged_ns)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT DO NOTHING",
@@ -79,6 +88,21 @@ def add(tx: Transaction, tenant: str, made_of: Ingredients, size: int, names: It
             )
     for name in names:
         put_name(tx, tenant, made_of.id, name, now_ns)
+
+
+def _drop_damaged(tx: Transaction, tenant: str, made_of: Ingredients) -> tuple[Name, ...]:
+    """Make room for an image that comes again because its rows cannot be read; its names, which go with them."""
+    record = by_id(tx, tenant, made_of.id)
+    if record is None:
+        return ()
+    try:
+        whole = len(layers(tx, made_of.id, tenant)) == len(made_of.layers) and not record.damage
+    except Internal:
+        whole = False
+    if whole and record.config == made_of.config_text:
+        return ()
+    delete(tx, tenant, made_of.id)
+    return record.names
 
 
 def put_name(tx: Transaction, tenant: str, image_id: str, name: Name, now_ns: int) -> None:
@@ -107,7 +131,7 @@ def delete(tx: Transaction, tenant: str, image_id: str) -> list[Digest]:
         (tenant, image_id),
     ).fetchall()
     tx.execute("DELETE FROM images WHERE tenant = ? AND id = ?", (tenant, image_id))
-    return [row[0] for row in rows]
+    return [row[0] for row in rows if digests.is_digest(row[0])]
 
 
 def by_name(tx: Transaction, tenant: str, name: Name) -> Record | None:
@@ -136,14 +160,32 @@ def every(tx: Transaction, tenant: str) -> list[Record]:
         "SELECT image_id, repository, kind, value FROM image_names WHERE tenant = ? ORDER BY repository, kind, value",
         (tenant,),
     ):
-        names.setdefault(image_id, []).append(Name(*name))
+        names.setdefault(image_id, []).extend(_legible(name))
     rows = tx.execute(_SELECT + " ORDER BY created_ns DESC, id", (tenant,)).fetchall()
-    return [_record(row, tuple(names.get(row[0], ()))) for row in rows]
+    return [_record(row, tuple(names.get(row[0], ()))) for row in rows if digests.is_digest(row[0])]
 
 
 def _record(row: sqlite3.Row, names: tuple[Name, ...]) -> Record:
     image_id, text, chain_id, size, created_ns, last_tagged_ns = row
-    return Record(image_id, text, chain_id, size, created_ns, last_tagged_ns, names)
+    numbers = (size, created_ns, last_tagged_ns)
+    wrong = [
+        column
+        for column, fits in (
+            ("config", isinstance(text, str)),
+            ("chain_id", digests.is_digest(chain_id)),
+            ("size, created_ns or last_tagged_ns", all(type(number) is int and number >= 0 for number in numbers)),
+        )
+        if not fits
+    ]
+    if not wrong:
+        return Record(image_id, text, chain_id, size, created_ns, last_tagged_ns, names)
+    return Record(image_id, "", digests.of(b""), 0, 0, 0, names, f"images.{' and '.join(wrong)}")
+
+
+def _legible(columns: Iterable[object]) -> list[Name]:
+    """The name in a row; none if it is not one."""
+    texts = [column for column in columns if isinstance(column, str)]
+    return [Name(*texts)] if len(texts) == 3 else []
 
 
 def _names(tx: Transaction, tenant: str, image_id: str) -> tuple[Name, ...]:
@@ -152,11 +194,14 @@ def _names(tx: Transaction, tenant: str, image_id: str) -> tuple[Name, ...]:
         " ORDER BY repository, kind, value",
         (tenant, image_id),
     )
-    return tuple(Name(*row) for row in rows)
+    return tuple(name for row in rows for name in _legible(row))
 
 
 def layers(tx: Transaction, image_id: str, tenant: str | None = None) -> list[Layer]:
-    """Lowest first; empty when there is no such image. Without *tenant*, those of any tenant's copy of the image."""
+    """Lowest first; empty when there is no such image. Without *tenant*, those of any tenant's copy of the image.
+
+    Raises `Internal` for rows that cannot be read.
+    """
     if tenant is None:
         row = tx.execute("SELECT tenant FROM images WHERE id = ? ORDER BY tenant LIMIT 1", (image_id,)).fetchone()
         if row is None:
@@ -167,7 +212,27 @@ def layers(tx: Transaction, image_id: str, tenant: str | None = None) -> list[La
         " ORDER BY position",
         (tenant, image_id),
     )
-    return [Layer(*row) for row in rows]
+    return [_layer(row, image_id) for row in rows]
+
+
+def _layer(row: sqlite3.Row, image_id: str) -> Layer:
+    digest, diff_id, chain_id, media_type, size = row
+    if not (
+        all(map(digests.is_digest, (digest, diff_id, chain_id)))
+        and isinstance(media_type, str)
+        and type(size) is int
+        and size >= 0
+    ):
+        raise damaged(image_id, "image_layers")
+    return Layer(digest, diff_id, chain_id, media_type, size)
+
+
+def damaged(image_id: str, where: str) -> Internal:
+    """What whoever wants to use the image is told."""
+    return Internal(
+        f"the record of the image {short(image_id)} in the database cannot be read ({where})",
+        "pull or load it again, or remove it",
+    )
 
 
 def manifest_digest(tx: Transaction, tenant: str, image_id: str) -> Digest | None:
@@ -189,9 +254,10 @@ def owns(tx: Transaction, tenant: str, digest: Digest) -> bool:
 def know(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_id: Digest, content_bytes: int) -> None:
     """Keep what reading the layers, (digest, diff id) each, has shown."""
     for digest, diff_id in layers:
-        tx.execute("INSERT INTO layer_facts (digest, diff_id) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, diff_id))
+        tx.execute(_KNOW_LAYER, (digest, diff_id))
     tx.execute(
-        "INSERT INTO chain_facts (chain_id, content_bytes) VALUES (?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO chain_facts (chain_id, content_bytes) VALUES (?, ?)"
+        " ON CONFLICT (chain_id) DO UPDATE SET content_bytes = excluded.content_bytes",
         (chain_id, content_bytes),
     )
 
@@ -203,7 +269,7 @@ def known_size(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_i
         if row is None or row[0] != diff_id:
             return None
     row = tx.execute("SELECT content_bytes FROM chain_facts WHERE chain_id = ?", (chain_id,)).fetchone()
-    return None if row is None else int(row[0])
+    return row[0] if row is not None and type(row[0]) is int else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +24,7 @@ from hypercell.images.archives import contents, rootfs, spool, writer
 from hypercell.images.archives.bridge import read_in_thread
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.chains import ChainStore
-from hypercell.images.contract import Credentials, Image, Progress, ProgressSink, RootImage
+from hypercell.images.contract import Credentials, Image, ImageConfig, Progress, ProgressSink, RootImage
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
 from hypercell.images.manifest import Descriptor
@@ -35,6 +37,8 @@ from hypercell.images.threads import in_thread
 
 if TYPE_CHECKING:
     from hypercell.images.registry.pull import Pulled
+
+log = logging.getLogger(__name__)
 
 MAX_PARSED = 1000
 """Configs that are kept parsed."""
@@ -62,6 +66,8 @@ class ImageStore:
         self._chains = ChainStore(self._blobs, db)
         self._possessions = Possessions(db)
         self._parsed: dict[Digest, image_config.ParsedConfig] = {}
+        self._told: set[str] = set()
+        """Ids of images whose record cannot be read."""
         self._sweeping = asyncio.Lock()
         self.in_use: Callable[[str], builtins.list[str]] = lambda _: []
 
@@ -158,10 +164,13 @@ class ImageStore:
 
     async def list(self, tenant: str) -> builtins.list[Image]:
         records = await self._db.run(lambda tx: metadata.every(tx, tenant))
-        return [self._image(record) for record in records]
+        return [self._image(self._legible(record)) for record in records]
 
     async def get(self, tenant: str, reference: str) -> Image:
-        return self._image(await self._db.run(lambda tx: lookup.find(tx, tenant, reference)))
+        record = self._legible(await self._db.run(lambda tx: lookup.find(tx, tenant, reference)))
+        if record.damage:
+            raise metadata.damaged(record.id, record.damage)
+        return self._image(record)
 
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None:
         name = lookup.name_of(_repository(repository, tag))
@@ -232,12 +241,28 @@ class ImageStore:
             raise Internal(f"the image {made_of.id} vanished while it was recorded")
         return self._image(recorded)
 
-    def _image(self, record: Record) -> Image:
+    def _legible(self, record: Record) -> Record:
+        """With the damage noted, if its config cannot be read; the log hears of each such image once."""
+        if not record.damage:
+            try:
+                self._parse(record)
+            except InvalidArgument as error:
+                record = replace(record, damage=f"images.config: {error.message}")
+        if record.damage and record.id not in self._told:
+            self._told.add(record.id)
+            log.error("%s", metadata.damaged(record.id, record.damage))
+        return record
+
+    def _parse(self, record: Record) -> image_config.ParsedConfig:
         parsed = self._parsed.get(record.id)
         if parsed is None:
             if len(self._parsed) >= MAX_PARSED:
                 self._parsed.clear()
             parsed = self._parsed[record.id] = image_config.parse(record.config.encode())
+        return parsed
+
+    def _image(self, record: Record) -> Image:
+        parsed = image_config.ParsedConfig(ImageConfig("", "", ""), ()) if record.damage else self._parse(record)
         return Image(
             id=record.id,
             config=parsed.config,

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.base.db import Database
@@ -27,8 +30,12 @@ async def open_node(
     network: Network,
     connect: Connect,
     bounds: Bounds | None = None,
+    check_extension: Callable[[dict[str, Any]], object] = dict,
 ) -> Node:
-    """The node of this machine, with all that an earlier daemon left adopted or removed. *network* was started."""
+    """The node of this machine, with all that an earlier daemon left adopted or removed. *network* was started.
+
+    *check_extension* raises `ValueError` for an extension (`Node.create`) that whoever created it cannot read.
+    """
     records, storage = Records(db), Storage(config)
     await records.migrate()
     await storage.open()
@@ -46,5 +53,5 @@ async def open_node(
         emit=lambda event: None,
     )
     node = Node(services)
-    await node.recover()
+    await node.recover(check_extension)
     return node

@@ -45,6 +45,8 @@ class Container:
         self.pod = pod
         self.services = services
         self.status = Status.CREATED if record.phase is Phase.CREATED else Status.EXITED
+        if record.damaged:
+            self.status = Status.DEAD
         self.lock = asyncio.Lock()
         self.log = Log(services.storage.logs(record.id), services.config.log_size)
         self.output = RunOutput(self.log)
@@ -117,7 +119,9 @@ class Container:
             raise Conflict(f"container {self.id} is not running", "start it first")
         return self.pod.agent
 
-    def refuse_removed(self) -> None:
+    def refuse_unusable(self) -> None:
+        if self.record.damaged:
+            raise Conflict(f"container {self.id} is dead", self.record.error)
         if self.removing:
             raise Conflict(f"container {self.id} is marked for removal and cannot be used", "create another one")
 
@@ -163,7 +167,7 @@ class Container:
 
     async def stop(self, timeout: int | None, signal: int | None) -> None:
         """Raises `NotModified` when it does not run."""
-        self.refuse_removed()
+        self.refuse_unusable()
         if await self.abort_start() or await self.cancel_restart():
             self.emit("stop")
             return
@@ -191,7 +195,7 @@ class Container:
         await self.cancel_restart()
 
     async def kill(self, signal: int) -> None:
-        self.refuse_removed()
+        self.refuse_unusable()
         if signal == SIGKILL and (await self.abort_start() or await self.cancel_restart()):
             return
         run = self.run
@@ -291,7 +295,7 @@ class Container:
         self, stdin: bool, stdout: bool, stderr: bool, stream: bool = True, logs: bool = False
     ) -> ContainerAttachment:
         """To this run, or to the next one if none is under way."""
-        self.refuse_removed()
+        self.refuse_unusable()
         if self.status in (Status.PAUSED, Status.RESTARTING):
             words = "paused, unpause" if self.status is Status.PAUSED else "restarting, wait for"
             raise Conflict(f"container {self.id} is {words} the container before attach")

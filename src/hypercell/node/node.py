@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from hypercell.base.errors import HypercellError, NotFound, NotModified
-from hypercell.node import recovery, removal, restarting, starting
+from hypercell.node import recovery, removal, restarting, rows, starting
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
 from hypercell.node.network import Port
@@ -39,13 +39,19 @@ class Node:
 
     # Beginning and end
 
-    async def recover(self) -> None:
-        """Load the records, adopt what lives, remove what belongs to nobody. Once, before anything else."""
-        pods, records = await self.services.records.load()
-        by_id = {pod.id: Pod(pod, self.services) for pod in pods}
-        for record in records:
-            self._add(Container(record, by_id[record.pod], self.services))
-        vms = await recovery.sweep(self.services, set(by_id), set(self.containers))
+    async def recover(self, check: Callable[[dict[str, Any]], object]) -> None:
+        """Load the records, adopt what lives, remove what belongs to nobody. Once, before anything else.
+
+        *check* raises `ValueError` for an extension of a record that its owner cannot read.
+        """
+        loaded = rows.read(*await self.services.records.rows(), check)
+        pods: dict[str, Pod] = {}
+        for record in loaded.records:
+            if record.pod not in pods:
+                pods[record.pod] = Pod(loaded.pods[record.pod], self.services)
+            self._add(Container(record, pods[record.pod], self.services))
+        recovery.report(self.services, loaded)
+        vms = await recovery.sweep(self.services, set(pods), set(self.containers), bool(loaded.nameless))
         limit = asyncio.Semaphore(_RECOVER_AT_ONCE)
 
         async def one(container: Container) -> None:
@@ -193,7 +199,7 @@ class Node:
 
     async def rename(self, container: Container, name: str) -> None:
         """Raises `Conflict`."""
-        container.refuse_removed()
+        container.refuse_unusable()
         renamed = await self.services.records.rename(container.record, name)
 
         container.record = replace(container.record, name=renamed.name)

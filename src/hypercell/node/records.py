@@ -65,6 +65,8 @@ class Record:
     finished_ns: int = 0
     restart_count: int = 0
     stopped_by_user: bool = False
+    damaged: bool = False
+    """Its row cannot be read: `error` says why, some of the rest are stand-ins, and none of it is written down."""
 
     @property
     def ever_started(self) -> bool:
@@ -83,6 +85,7 @@ _STATE = (
     "restart_count",
     "stopped_by_user",
 )
+COUNTERS = ("run", "exit_code", "started_ns", "finished_ns", "restart_count")
 _COLUMNS = ("id", "pod", "tenant", "name", "created_ns", "spec", "extension", *_STATE)
 _INSERT = f"INSERT INTO containers ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _UPDATE = f"UPDATE containers SET {', '.join(f'{column} = ?' for column in _STATE)} WHERE id = ?"  # noqa: S608
@@ -95,10 +98,12 @@ class Records:
     async def migrate(self) -> None:
         await self._db.migrate("node", MIGRATIONS)
 
-    async def load(self) -> tuple[list[PodRecord], list[Record]]:
-        def work(tx: Transaction) -> tuple[list[PodRecord], list[Record]]:
-            pods = [_pod(row) for row in tx.execute("SELECT * FROM pods")]
-            return pods, [_record(row) for row in tx.execute("SELECT * FROM containers ORDER BY created_ns")]
+    async def rows(self) -> tuple[list[sqlite3.Row], list[sqlite3.Row]]:
+        """Of pods and containers, the oldest first; `rows.read` makes sense of them."""
+
+        def work(tx: Transaction) -> tuple[list[sqlite3.Row], list[sqlite3.Row]]:
+            pods = tx.execute("SELECT * FROM pods").fetchall()
+            return pods, tx.execute("SELECT * FROM containers ORDER BY created_ns").fetchall()
 
         return await self._db.run(work)
 
@@ -161,18 +166,3 @@ def _row(record: Record) -> tuple[object, ...]:
     fixed = (record.id, record.pod, record.tenant, record.name, record.created_ns)
     texts = (specs.dump(record.spec), _json(record.extension))
     return (*fixed, *texts, *(getattr(record, column) for column in _STATE))
-
-
-def _pod(row: sqlite3.Row) -> PodRecord:
-    spec, port = specs.load_pod(row["spec"]), specs.load_port(row["port"])
-    return PodRecord(row["id"], row["tenant"], row["created_ns"], spec, port)
-
-
-def _record(row: sqlite3.Row) -> Record:
-    values = {column: row[column] for column in _COLUMNS}
-    values["spec"] = specs.load_container(values["spec"])
-    values["extension"] = json.loads(values["extension"])
-    values["phase"] = Phase(values["phase"])
-    for column in ("oom_killed", "stopped_by_user"):
-        values[column] = bool(values[column])
-    return Record(**values)

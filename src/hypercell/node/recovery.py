@@ -12,9 +12,11 @@ from hypercell.node.container import VM_DIED, Container
 from hypercell.node.ending import follow
 from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.guest_state import ContainerState, highest_stream
+from hypercell.node.network import Port
 from hypercell.node.pod import AGENT_LOST, WORDS
 from hypercell.node.records import Phase
 from hypercell.node.restart_policy import wants_restart, wants_start_with_daemon
+from hypercell.node.rows import Loaded
 from hypercell.node.run import FAILED_START, Run
 from hypercell.node.services import Services
 from hypercell.node.types import Status
@@ -24,8 +26,23 @@ log = logging.getLogger(__name__)
 START_INTERRUPTED = "the daemon ended while the container was starting"
 
 
-async def sweep(services: Services, pods: set[str], containers: set[str]) -> set[str]:
-    """Remove what belongs to no record: VMs, directories, ports. The ids of the VMs that stay."""
+def report(services: Services, loaded: Loaded) -> None:
+    """Tell the operator, once, of rows that cannot be read."""
+    for record in loaded.records:
+        if record.damaged:
+            place = services.storage.directory(record.id)
+            log.error("container %s is dead: %s; until then %s is kept", record.id, record.error, place)
+    for name in loaded.nameless:
+        log.error(
+            "the container %s has lost its id and is left out; until its row in the table `containers` is repaired or "
+            "deleted, no directory is removed from %s",
+            *(name, services.config.containers),
+        )
+
+
+async def sweep(services: Services, pods: set[str], containers: set[str], keep_files: bool = False) -> set[str]:
+    """Remove what belongs to no record: VMs, ports and, unless *keep_files*, directories. The ids of the VMs that
+    stay."""
     vms = set(await services.driver.known())
     for vm_id in vms:
         if vm_id not in pods:
@@ -34,7 +51,7 @@ async def sweep(services: Services, pods: set[str], containers: set[str]) -> set
                 await services.driver.discard(vm_id)
             except Exception:  # one must not keep the daemon from the others
                 log.exception("the VM %s is left over", vm_id[:12])
-    for name in await services.storage.sweep(containers):
+    for name in [] if keep_files else await services.storage.sweep(containers):
         log.warning("removed the directory %r, which belongs to nobody", name)
     await services.network.reconcile(pods)
     return vms & pods
@@ -43,7 +60,7 @@ async def sweep(services: Services, pods: set[str], containers: set[str]) -> set
 async def recover(container: Container, vms: set[str]) -> None:
     """Bring one container and its record to agree with what there is. *vms*: ids of those that there are."""
     async with container.lock:
-        if container.record.phase in (Phase.STARTING, Phase.RUNNING):
+        if container.record.phase in (Phase.STARTING, Phase.RUNNING) and not container.record.damaged:
             await _recover_running(container)
         elif container.pod.id in vms:
             await _end_leftover(container)
@@ -53,6 +70,8 @@ async def recover(container: Container, vms: set[str]) -> None:
         container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
         return
     record = container.record
+    if record.damaged:
+        return
     if record.phase is Phase.EXITED and record.ever_started and not record.spec.auto_remove:
         stopped = record.stopped_by_user
         if wants_start_with_daemon(record.spec.restart, record.exit_code, record.restart_count, stopped):
@@ -79,17 +98,22 @@ async def _recover_running(container: Container) -> None:
     if state is None or state.init is None or state.init.status == "created":
         await _settle(container, FAILED_START, START_INTERRUPTED, "interrupted")
         return
-    await _adopt(container, found, state)
+    try:
+        port = await container.services.network.allocate(pod.id, record.tenant, pod.record.spec.network)
+    except HypercellError as error:
+        log.error("the VM of %s has lost its network and is ended: %s", container.id[:12], error)
+        await _settle(container, VM_DIED, str(error), "unknown")
+        return
+    await _adopt(container, found, state, port)
     if record.phase is Phase.STARTING:
         await container.note(phase=Phase.RUNNING)
 
 
-async def _adopt(container: Container, found: Mapping[str, ContainerState], state: ContainerState) -> None:
+async def _adopt(container: Container, found: Mapping[str, ContainerState], state: ContainerState, port: Port) -> None:
     pod, record, services = container.pod, container.record, container.services
-    agent = pod.agent
+    agent, pod.port = pod.agent, port
     assert agent is not None and state.init is not None
     agent.reserve_streams(highest_stream(found))
-    pod.port = await services.network.allocate(pod.id, record.tenant, pod.record.spec.network)
     container.output.begin(record.run)
     run = Run(container.id, record.spec, services)
     container.run = run

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 async def restart(container: Container, timeout: int | None, signal: int | None) -> None:
     """Stop it, if it runs, and start it. The restart policy and auto-removal keep out of it."""
-    container.refuse_removed()
+    container.refuse_unusable()
     container.restarting_by_user += 1
     try:
         await container.abort_start()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from hypercell.base.typed import build
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.types import RestartPolicy
 
@@ -62,24 +63,18 @@ def dump(spec: PodSpec | ContainerSpec | Port) -> str:
 
 
 def load_pod(text: str) -> PodSpec:
-    values = json.loads(text)
-    values["publish"] = _published(values["publish"])
-    return PodSpec(**values)
+    """Raises `ValueError`, as the others, for what `dump` has not written."""
+    return build(PodSpec, json.loads(text))
 
 
 def load_container(text: str) -> ContainerSpec:
-    values = json.loads(text)
-    values["files"] = tuple(values["files"])
-    values["restart"] = RestartPolicy(**values["restart"])
-    return ContainerSpec(**values)
+    spec = build(ContainerSpec, json.loads(text))
+    process = spec.oci.get("process")
+    args = process.get("args") if isinstance(process, dict) else None
+    if not isinstance(args, list) or not all(isinstance(word, str) for word in args):
+        raise ValueError("ContainerSpec.oci has no process")
+    return spec
 
 
 def load_port(text: str) -> Port:
-    values = json.loads(text)
-    values["name_servers"] = tuple(values["name_servers"])
-    values["published"] = _published(values["published"])
-    return Port(**values)
-
-
-def _published(entries: list[Mapping[str, Any]]) -> tuple[PublishedPort, ...]:
-    return tuple(PublishedPort(**entry) for entry in entries)
+    return build(Port, json.loads(text))

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 async def start(container: Container) -> None:
     """Start it for the user. Raises `NotModified`, `Conflict`, `ExecFailed`, `VmFailed`, `NoSpace`."""
     async with container.lock:
-        container.refuse_removed()
+        container.refuse_unusable()
         if container.status is Status.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
         if container.active:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
+OPERATOR_TENANT = "default"
+"""Whoever speaks on the local socket."""
+
 
 class Output(IntEnum):
     STDOUT = 1

@@ -19,7 +19,7 @@ async def update(container: Container, pod_spec: PodSpec, spec: ContainerSpec, e
     Raises `Unsupported` when a running VM would have to grow.
     """
     async with container.lock:
-        container.refuse_removed()
+        container.refuse_unusable()
         old = container.pod.record.spec
         if container.run is not None:
             if pod_spec.memory > old.memory or pod_spec.vcpus > old.vcpus:

@@ -119,7 +119,7 @@ def state_json(view: ContainerView) -> Json:
 
 def config_json(view: ContainerView) -> Json:
     request = view.request
-    echo: Json = request.door.get("Config", {})
+    echo: Json = dict(request.door.get("Config", {}))
     document: Json = {
         "Hostname": request.hostname or short(view.id),
         "Domainname": request.domainname,
@@ -155,7 +155,7 @@ def _command(view: ContainerView) -> list[str] | None:
 
 
 def host_config_json(request: ContainerRequest) -> Json:
-    echo: Json = request.door.get("HostConfig", {})
+    echo: Json = dict(request.door.get("HostConfig", {}))
     return {
         **_HOST_DEFAULTS,
         **echo,
