@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercell.base.errors import Conflict, InvalidArgument, NotFound
-from hypercell.node.network import Port, PublishedPort
+from hypercell.node.network import Port, PublishedPort, SpareTap
 
 _EPHEMERAL = 49153
 
@@ -21,6 +21,9 @@ class MemoryNetwork:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.taps: list[str] = []
+        """The ports that were given one, in order."""
+        self.spares: dict[str, str] = {}
+        """Spare taps, and the port that each became the tap of."""
         self.started = False
 
     @property
@@ -59,6 +62,21 @@ class MemoryNetwork:
             raise NotFound(f"no port {port_id}")
         self.taps.append(port_id)
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    async def spare_tap(self) -> SpareTap:
+        name = f"spare{len(self.spares)}"
+        self.spares[name] = ""
+        return SpareTap(name, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    async def give_tap(self, port_id: str, name: str) -> None:
+        if port_id not in self.ports:
+            raise NotFound(f"no port {port_id}")
+        if name not in self.spares:
+            raise InvalidArgument(f"{name!r} is no spare tap")
+        if self.spares[name] not in ("", port_id):
+            raise Conflict(f"the spare tap {name} is gone")
+        self.spares[name] = port_id
+        self.taps.append(port_id)
 
     async def publish(self, port_id: str, ports: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
         known = self.ports

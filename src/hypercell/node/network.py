@@ -34,6 +34,16 @@ class Port:
     published: tuple[PublishedPort, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class SpareTap:
+    """A tap that was made ahead, for a VM that has no container yet. Down, joined to nothing, and not persistent: it
+    ends with the last copy of its descriptor."""
+
+    name: str
+    descriptor: int
+    """The caller's, to close."""
+
+
 class Network(Protocol):
     """One machine's network. Every method is idempotent; errors are `InvalidArgument`, `Conflict` (a host port is
     taken, the subnet is full), `Unsupported`, `Internal`."""
@@ -47,6 +57,16 @@ class Network(Protocol):
     async def open_tap(self, port_id: str) -> int:
         """Make the tap, joined to its bridge (no bridge for `none`) with spoofing refused, and return its descriptor.
         The tap lives as long as somebody holds the descriptor (it is not persistent)."""
+
+    async def spare_tap(self) -> SpareTap:
+        """Make a tap that is nobody's, of the same kind as `open_tap` does."""
+
+    async def give_tap(self, port_id: str, name: str) -> None:
+        """The spare tap *name* is from now on the tap of the port: renamed and, unless its network is `none`, joined to
+        the bridge, with spoofing refused before. To repeat it is no error.
+
+        Raises `InvalidArgument` for the name of anything but a spare tap of this network, `Conflict` when there is no
+        such tap any more, and what `open_tap` raises."""
 
     async def publish(self, port_id: str, ports: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
         """Forward host ports to it (container start); replaces what was published before."""

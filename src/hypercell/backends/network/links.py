@@ -15,19 +15,22 @@ import socket
 import struct
 from pathlib import Path
 
-from hypercell.base.errors import Internal
+from hypercell.base.errors import Internal, NotFound
 
 _SIOCGIFFLAGS, _SIOCSIFFLAGS = 0x8913, 0x8914
 _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C
 _SIOCGIFADDR = 0x8915
 _SIOCGIFINDEX = 0x8933
+_SIOCSIFNAME, _SIOCSIFHWADDR = 0x8923, 0x8924
 _SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF = 0x89A0, 0x89A1, 0x89A2
 _TUNSETIFF = 0x400454CA
 _IFF_UP = 0x1
 _AF_BRIDGE = 7
+_ARPHRD_ETHER = 1
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 
 MTU = 1500
+_IN_USE = "an earlier hypervisor still holds it"
 
 
 def _request(name: str, payload: bytes = b"") -> bytes:
@@ -42,6 +45,11 @@ def _ioctl(number: int, argument: bytes) -> bytes:
 def _inet(address: str) -> bytes:
     """A `struct sockaddr_in` without a port."""
     return struct.pack("=HH4s8x", socket.AF_INET, 0, ipaddress.IPv4Address(address).packed)
+
+
+def _mac(address: str) -> bytes:
+    """The locally administered one of an IPv4 address."""
+    return b"\x02\x42" + ipaddress.IPv4Address(address).packed
 
 
 def exists(name: str) -> bool:
@@ -66,6 +74,9 @@ def ensure_bridge(name: str, gateway: str, netmask: str) -> None:
         # No v6 on it, before it is up: containers have v4 only, and a link-local address would be a way to the host.
         set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
         set_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
+        # An address of its own: else it has the least of its taps', another one whenever containers come and go, and
+        # every neighbour that has learned the old one is cut off for a while.
+        _ioctl(_SIOCSIFHWADDR, _request(name, struct.pack("=H14s", _ARPHRD_ETHER, _mac(gateway))))
         set_up(name)
         if _address(name) != gateway:
             _ioctl(_SIOCSIFADDR, _request(name, _inet(gateway)))
@@ -106,24 +117,42 @@ def open_tap(name: str, bridge: str | None) -> int:
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
-        hint = "an earlier hypervisor still holds it" if error.errno == errno.EBUSY else "is /dev/net/tun there?"
+        hint = _IN_USE if error.errno == errno.EBUSY else "is /dev/net/tun there?"
         raise Internal(f"cannot make the tap {name}: {error.strerror}", hint) from error
     return descriptor
 
 
+def rename(name: str, new: str) -> None:
+    """Give the link *name*, which is down, the name *new*. What it was told (no IPv6) it keeps.
+
+    Raises `NotFound` when there is no such link, and `Internal`; that *new* is taken is one.
+    """
+    try:
+        _ioctl(_SIOCSIFNAME, _request(name, new.encode()))
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise NotFound(f"there is no link {name}") from error
+        hint = _IN_USE if error.errno == errno.EEXIST else ""
+        raise Internal(f"cannot rename the link {name} to {new}: {error.strerror}", hint) from error
+
+
 def rejoin(name: str, bridge: str) -> None:
-    """Put the tap *name* back onto *bridge*, as after somebody deleted the bridge that it was on. Nothing happens if it
-    is on one, or if there is no such tap. Raises `Internal`."""
+    """Put the tap *name* onto *bridge*, or back, as after somebody deleted the bridge that it was on. Of what is so
+    already nothing is done, and nothing at all if there is no such tap. Raises `Internal`."""
     try:
         _join(name, bridge)
     except OSError as error:
-        if error.errno not in (errno.EBUSY, errno.ENODEV):
+        if error.errno != errno.ENODEV:
             raise Internal(f"cannot put the tap {name} onto {bridge}: {error.strerror}") from error
 
 
 def _join(name: str, bridge: str) -> None:
     (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
-    _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
+    try:
+        _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
+    except OSError as error:
+        if error.errno != errno.EBUSY:  # it is on it, and perhaps not up yet
+            raise
     _allow_hairpin(index)
     set_up(name)
 

@@ -23,7 +23,7 @@ from hypercell.backends.network.ports import Ports
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import Conflict, Internal, InvalidArgument, NotFound
-from hypercell.node.network import Port, PublishedPort
+from hypercell.node.network import Port, PublishedPort, SpareTap
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,24 @@ class LocalNetwork:
         await self._add(rules.admit(self.bridge, self._member(row)))
         return links.open_tap(rules.tap_name(self.bridge, port_id), self.bridge)
 
+    async def spare_tap(self) -> SpareTap:
+        name = rules.spare_name(self.bridge)
+        return SpareTap(name, links.open_tap(name, None))
+
+    async def give_tap(self, port_id: str, name: str) -> None:
+        row = await self._row(port_id)
+        if not rules.is_spare(self.bridge, name):
+            raise InvalidArgument(f"{name[:50]!r} is no spare tap of {self.bridge}")
+        own = rules.tap_name(self.bridge, port_id)
+        if row.network == "bridge":
+            await self._add(rules.admit(self.bridge, self._member(row)))
+        with contextlib.suppress(NotFound):  # it was renamed before
+            links.rename(name, own)
+        if not links.exists(own):
+            raise Conflict(f"the spare tap {name} is gone", "whoever held it has ended: use another one")
+        if row.network == "bridge":
+            links.rejoin(own, self.bridge)
+
     async def publish(self, port_id: str, wanted: tuple[PublishedPort, ...]) -> tuple[PublishedPort, ...]:
         row = await self._row(port_id)
         if row.network == "none" and wanted:
@@ -120,10 +138,10 @@ class LocalNetwork:
 
     async def release(self, port_id: str) -> None:
         row = self._ports.known.get(port_id)
-        if row is None and port_id not in self._ports.damaged:
+        if row is None:
             return
         async with self._lock:
-            if row is not None and row.network == "bridge":
+            if row.network == "bridge":
                 # One that never opened its tap, or a table that somebody flushed: nothing to take out.
                 with contextlib.suppress(Internal):
                     await self._nft.run(rules.expel(self.bridge, self._member(row)))
@@ -131,7 +149,7 @@ class LocalNetwork:
             await self._ports.release(port_id)
 
     async def reconcile(self, port_ids: set[str]) -> None:
-        for port_id in [known for known in (*self._ports.known, *self._ports.damaged) if known not in port_ids]:
+        for port_id in [known for known in self._ports.known if known not in port_ids]:
             await self.release(port_id)
         await self._write_rules()
         for row in self._ports.known.values():
@@ -171,7 +189,6 @@ class LocalNetwork:
     async def _row(self, port_id: str) -> ports.Row:
         row = self._ports.known.get(port_id)
         if row is None:
-            self._ports.refuse_damaged(port_id)
             raise NotFound(f"no network port {port_id}")
         return row
 

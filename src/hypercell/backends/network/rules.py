@@ -10,6 +10,8 @@ Two tables, both named after the bridge, so that several daemons share a machine
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,6 +28,16 @@ def tap_prefix(bridge: str) -> str:
 def tap_name(bridge: str, port_id: str) -> str:
     """15 characters (IFNAMSIZ allows no more), the same for a port's whole life."""
     return tap_prefix(bridge) + port_id[:10]
+
+
+def spare_name(bridge: str) -> str:
+    """Of a tap that is no port's yet. No port's tap is called so, as a port's id has no dash; and were it put onto the
+    bridge, all that it sends would be dropped."""
+    return f"{tap_prefix(bridge)}-{secrets.token_hex(5)[:9]}"
+
+
+def is_spare(bridge: str, name: str) -> bool:
+    return re.fullmatch(f"{tap_prefix(bridge)}-[0-9a-f]{{9}}", name) is not None
 
 
 @dataclass(frozen=True, slots=True)
