@@ -138,10 +138,10 @@ class LocalNetwork:
 
     async def release(self, port_id: str) -> None:
         row = self._ports.known.get(port_id)
-        if row is None:
+        if row is None and port_id not in self._ports.damaged:
             return
         async with self._lock:
-            if row.network == "bridge":
+            if row is not None and row.network == "bridge":
                 # One that never opened its tap, or a table that somebody flushed: nothing to take out.
                 with contextlib.suppress(Internal):
                     await self._nft.run(rules.expel(self.bridge, self._member(row)))
@@ -149,7 +149,7 @@ class LocalNetwork:
             await self._ports.release(port_id)
 
     async def reconcile(self, port_ids: set[str]) -> None:
-        for port_id in [known for known in self._ports.known if known not in port_ids]:
+        for port_id in [known for known in (*self._ports.known, *self._ports.damaged) if known not in port_ids]:
             await self.release(port_id)
         await self._write_rules()
         for row in self._ports.known.values():
@@ -189,6 +189,7 @@ class LocalNetwork:
     async def _row(self, port_id: str) -> ports.Row:
         row = self._ports.known.get(port_id)
         if row is None:
+            self._ports.refuse_damaged(port_id)
             raise NotFound(f"no network port {port_id}")
         return row
 
