@@ -11,7 +11,7 @@ import pytest
 from hypercell.base.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from hypercell.base.ids import is_name
 from hypercell.cloud.contract import ContainerRequest, Event, RestartPolicy, Status
-from hypercell.cloud.events import KEPT, EventLog
+from hypercell.cloud.events import KEPT, TENANTS, EventLog
 from hypercell.cloud.names import Names
 from hypercell.images.contract import Image
 from tests.support.house import House, T
@@ -231,6 +231,27 @@ class TestEvents:
         log.publish(self.event(1, OTHER))
         log.publish(self.event(2))
         assert (await anext(events)).action == "2"
+
+    async def test_the_noise_of_one_tenant_evicts_no_event_of_another(self) -> None:
+        log = EventLog()
+        log.publish(self.event(1))
+        for number in range(2, KEPT + 3):
+            log.publish(self.event(number, OTHER))
+        assert [event.action async for event in log.subscribe(T, since_ns=1, until_ns=1)] == ["1"]
+        theirs = [event.action async for event in log.subscribe(OTHER, since_ns=1, until_ns=KEPT + 10)]
+        assert theirs == [str(number) for number in range(3, KEPT + 3)]
+
+    async def test_of_too_many_tenants_the_longest_silent_is_forgotten(self) -> None:
+        log = EventLog()
+        for number in range(TENANTS):
+            log.publish(self.event(1, f"tenant-{number}"))
+        log.publish(self.event(2, "tenant-0"))
+        log.publish(self.event(3, "one-more"))
+        found = [
+            [event.action async for event in log.subscribe(tenant, since_ns=1, until_ns=10)]
+            for tenant in ("tenant-0", "tenant-1", "tenant-2", "one-more")
+        ]
+        assert found == [["1", "2"], [], ["1"], ["3"]]
 
     async def test_memory_is_bounded_and_a_slow_subscriber_holds_up_nobody(self) -> None:
         log = EventLog()

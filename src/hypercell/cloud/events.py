@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened: the last thousand events, and whatever happens next, to each tenant its own."""
+"""What happened: each tenant's last thousand events, and whatever happens next, to each tenant its own."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from weakref import WeakSet
 
 from hypercell.cloud.contract import Event
 
 KEPT = 1000
+"""Events of one tenant: nobody's noise evicts another's."""
+TENANTS = 256
+"""Whose events are kept; beyond that, those of the tenant that has been silent the longest are forgotten."""
 _QUEUE = 10_000
 
 
@@ -19,13 +22,17 @@ class EventLog:
     """Implements `contract.Events`. A publisher never waits; a subscriber 10 000 events behind loses the oldest."""
 
     def __init__(self) -> None:
-        self._past: deque[Event] = deque(maxlen=KEPT)
+        self._past: OrderedDict[str, deque[Event]] = OrderedDict()
+        """By tenant, the one that spoke last at the end."""
         self._subscribers: WeakSet[_Subscriber] = WeakSet()
         """Weak: a subscription that nobody reads ends with its iterator."""
         self._closed = False
 
     def publish(self, event: Event) -> None:
-        self._past.append(event)
+        self._past.setdefault(event.tenant, deque(maxlen=KEPT)).append(event)
+        self._past.move_to_end(event.tenant)
+        if len(self._past) > TENANTS:
+            self._past.popitem(last=False)
         for subscriber in self._subscribers:
             subscriber.put(event)
 
@@ -33,7 +40,7 @@ class EventLog:
         """Registered at once: nothing that happens after this call is missed."""
         subscriber = _Subscriber(tenant)
         if since_ns:
-            for event in self._past:
+            for event in self._past.get(tenant, ()):
                 if event.time_ns >= since_ns:
                     subscriber.put(event)
         if not self._closed and (not until_ns or until_ns > time.time_ns()):
