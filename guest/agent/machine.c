@@ -3,12 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/random.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -18,9 +19,10 @@
 #include "path.h"
 #include "sysctl.h"
 
-enum { ENTROPY_MIN = 32, ENTROPY_MAX = 512, BOOT_ID_SIZE = 40 };
+enum { ENTROPY_MIN = 32, ENTROPY_MAX = 512, BOOT_ID_SIZE = 40, PROOF_SIZE = 16 };
 
 static bool configured;
+static bool seeded; // by the host: what is random from now on is not a clone's
 static char boot_id[BOOT_ID_SIZE];
 
 bool machine_is_configured(void)
@@ -30,24 +32,11 @@ bool machine_is_configured(void)
 
 const char *machine_boot_id(void)
 {
-	if (*boot_id == '\0') {
+	if (seeded && *boot_id == '\0') {
 		(void)path_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot_id, sizeof boot_id);
 		boot_id[strcspn(boot_id, "\n")] = '\0';
 	}
 	return boot_id;
-}
-
-// Clones of one template have one boot id; theirs is made anew once their randomness is their own.
-static void renew_boot_id(void)
-{
-	unsigned char b[16];
-
-	if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
-		return;
-	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
-	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
-	(void)snprintf(boot_id, sizeof boot_id, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-		       b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 static int add_entropy(const char *text, struct failure *f)
@@ -79,8 +68,7 @@ static int add_entropy(const char *text, struct failure *f)
 		explicit_bzero(pool, sizeof *pool + size);
 	free(bytes);
 	free(pool);
-	if (result == 0)
-		renew_boot_id();
+	seeded = seeded || result == 0;
 	return result;
 }
 
@@ -107,6 +95,25 @@ static int check_machine_id(const char *id, struct failure *f)
 	return 0;
 }
 
+// What the machine is now, for the host to see that it is nobody's copy.
+static int describe(struct text *t, struct failure *f)
+{
+	unsigned char proof[PROOF_SIZE];
+	struct utsname names;
+	struct timespec now;
+
+	if (getrandom(proof, sizeof proof, 0) != (ssize_t)sizeof proof || uname(&names) < 0 ||
+	    clock_gettime(CLOCK_REALTIME, &now) < 0)
+		return fail_errno(f, "describe the machine");
+	text_printf(t, "{\"boot_id\":\"%s\",\"random\":\"", machine_boot_id());
+	for (size_t i = 0; i < sizeof proof; i++)
+		text_printf(t, "%02x", proof[i]);
+	text_printf(t, "\",\"clock_ns\":%" PRId64 ",\"hostname\":", (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+	text_json_string(t, names.nodename);
+	text_append(t, "}", 1);
+	return 0;
+}
+
 int machine_configure(struct request *r, const struct json *body, struct failure *f)
 {
 	const char *hostname = NULL, *entropy = NULL, *machine_id = NULL;
@@ -129,8 +136,9 @@ int machine_configure(struct request *r, const struct json *body, struct failure
 	    sysctl_apply(sysctl, &(struct sysctl_scope){.machine = true}, f) < 0 ||
 	    (interfaces != NULL && network_configure(interfaces, f) < 0))
 		return -1;
+	if (describe(&t, f) < 0)
+		return -1;
 	configured = true;
-	text_printf(&t, "{\"boot_id\":\"%s\"}", machine_boot_id());
 	request_reply(r, &t);
 	return 0;
 }

@@ -8,7 +8,8 @@
 #include "request.h"
 
 bool machine_is_configured(void);
-// A UUID that changes with every start of the machine; of a cloned machine, with its first entropy.
+// The kernel's boot id, which containers see too; empty until the host gave entropy. The kernel makes it up when it is
+// read for the first time, so reading it in a template would give all clones the same one.
 const char *machine_boot_id(void);
 
 int machine_configure(struct request *r, const struct json *body, struct failure *f);

@@ -18,60 +18,78 @@
 
 // An interface as the kernel has it.
 struct link {
-	const unsigned char *mac;
+	const unsigned char *wanted; // by its permanent address, or else by the one it has
+	bool permanent;
 	uint32_t index; // 0: not found
 	unsigned flags;
 	uint32_t mtu;
+	unsigned char mac[6];
 	char name[IFNAMSIZ];
 };
+
+// A MAC address among the attributes of a link, or NULL.
+static const unsigned char *find_mac(const struct nlmsghdr *message, uint16_t type)
+{
+	size_t length = 0;
+	const unsigned char *mac = netlink_find(message, sizeof(struct ifinfomsg), type, &length);
+
+	return length == 6 ? mac : NULL;
+}
 
 static void match_link(const struct nlmsghdr *message, void *argument)
 {
 	struct link *link = argument;
 	const struct ifinfomsg *info = NLMSG_DATA(message);
-	size_t length = 0, name_length = 0, mtu_length = 0;
-	const void *address = netlink_find(message, sizeof *info, IFLA_ADDRESS, &length);
+	size_t name_length = 0, mtu_length = 0;
+	const unsigned char *mac = find_mac(message, IFLA_ADDRESS), *permanent = find_mac(message, IFLA_PERM_ADDRESS);
 	const void *name = netlink_find(message, sizeof *info, IFLA_IFNAME, &name_length);
 	const void *mtu = netlink_find(message, sizeof *info, IFLA_MTU, &mtu_length);
+	bool born = permanent != NULL && memcmp(permanent, link->wanted, 6) == 0;
 
-	if (link->index != 0 || address == NULL || length != 6 || memcmp(address, link->mac, 6) != 0 ||
-	    (info->ifi_flags & IFF_LOOPBACK) != 0)
+	if (mac == NULL || (info->ifi_flags & IFF_LOOPBACK) != 0 || link->permanent ||
+	    !(born || (link->index == 0 && memcmp(mac, link->wanted, 6) == 0)))
 		return;
+	link->permanent = born;
 	link->index = (uint32_t)info->ifi_index;
 	link->flags = info->ifi_flags;
+	memcpy(link->mac, mac, sizeof link->mac);
 	if (mtu != NULL && mtu_length == sizeof link->mtu)
 		memcpy(&link->mtu, mtu, sizeof link->mtu);
 	if (name != NULL)
 		(void)snprintf(link->name, sizeof link->name, "%.*s", (int)name_length, (const char *)name);
 }
 
-static int set_link(struct netlink *n, const struct link *link, unsigned flags, const char *name, uint32_t mtu)
+static int take_down(struct netlink *n, const struct link *link)
 {
-	struct ifinfomsg info = {.ifi_index = (int)link->index, .ifi_flags = flags, .ifi_change = IFF_UP};
+	struct ifinfomsg info = {.ifi_index = (int)link->index, .ifi_change = IFF_UP};
 	struct netlink_request r;
 
 	netlink_begin(&r, RTM_NEWLINK, 0, &info, sizeof info);
-	if (name != NULL)
-		netlink_attribute(&r, IFLA_IFNAME, name, strlen(name) + 1);
-	if (mtu != 0)
-		netlink_attribute_u32(&r, IFLA_MTU, mtu);
 	return netlink_do(n, &r);
 }
 
-static int bring_up(struct netlink *n, struct link *link, const struct network_interface *wanted, struct failure *f)
+static int bring_up(struct netlink *n, const struct link *link, const struct network_interface *wanted,
+		    struct failure *f)
 {
+	struct ifinfomsg info = {.ifi_index = (int)link->index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	bool readdress = memcmp(wanted->mac, link->mac, sizeof link->mac) != 0;
 	bool rename = wanted->name[0] != '\0' && strcmp(wanted->name, link->name) != 0;
 	bool resize = wanted->mtu != 0 && wanted->mtu != link->mtu;
+	struct netlink_request r;
 
-	// A name can only be changed while the interface is down.
-	if (rename && (link->flags & IFF_UP) != 0 && set_link(n, link, 0, NULL, 0) != 0)
+	// A name can only be changed while the interface is down; going down forgets what an old address brought about.
+	if ((rename || readdress) && (link->flags & IFF_UP) != 0 && take_down(n, link) != 0)
 		return fail_errno(f, "taking %s down", link->name);
-	if (rename && set_link(n, link, 0, wanted->name, 0) != 0)
-		return fail_errno(f, "renaming %s to %s", link->name, wanted->name);
-	if (resize && set_link(n, link, rename ? 0 : link->flags & IFF_UP, NULL, wanted->mtu) != 0)
-		return fail_errno(f, "setting the MTU of %s to %u", wanted->name, wanted->mtu);
-	if (set_link(n, link, IFF_UP, NULL, 0) != 0)
-		return fail_errno(f, "bringing %s up", wanted->name);
+	netlink_begin(&r, RTM_NEWLINK, 0, &info, sizeof info);
+	if (readdress)
+		netlink_attribute(&r, IFLA_ADDRESS, wanted->mac, sizeof wanted->mac);
+	if (rename)
+		netlink_attribute(&r, IFLA_IFNAME, wanted->name, strlen(wanted->name) + 1);
+	if (resize)
+		netlink_attribute_u32(&r, IFLA_MTU, wanted->mtu);
+	if (netlink_do(n, &r) != 0)
+		return fail_errno(f, "bringing %s up as %s with MTU %u", link->name,
+				  rename ? wanted->name : link->name, resize ? wanted->mtu : link->mtu);
 	return 0;
 }
 
@@ -219,13 +237,14 @@ static int set_gateway(struct netlink *n, uint32_t index, const struct network_i
 
 static int configure(struct netlink *n, const struct network_interface *wanted, uint32_t metric, struct failure *f)
 {
-	struct link link = {.mac = wanted->mac};
+	const unsigned char *mac = wanted->device_mac;
+	struct link link = {.wanted = mac};
 
 	if (netlink_dump(n, RTM_GETLINK, AF_UNSPEC, match_link, &link) != 0)
 		return fail_errno(f, "listing interfaces");
 	if (link.index == 0)
-		return fail(f, "not-found", "no interface has the address %02x:%02x:%02x:%02x:%02x:%02x", wanted->mac[0],
-			    wanted->mac[1], wanted->mac[2], wanted->mac[3], wanted->mac[4], wanted->mac[5]);
+		return fail(f, "not-found", "no interface has the address %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
+			    mac[2], mac[3], mac[4], mac[5]);
 	if (bring_up(n, &link, wanted, f) != 0 || set_addresses(n, link.index, wanted, f) != 0)
 		return -1;
 	return set_gateway(n, link.index, wanted, metric, f);

@@ -84,11 +84,15 @@ static int parse_addresses(const struct json *list, struct network_interface *ou
 static int parse_interface(const struct json *entry, struct network_interface *out, struct failure *f)
 {
 	const char *mac = json_string(json_get(entry, "mac"), ""), *name = json_string(json_get(entry, "name"), "");
+	const struct json *device = json_get(entry, "device_mac");
+	const char *device_mac = json_type(device) == JSON_NULL ? mac : json_string(device, "");
 	const char *gateway = json_string(json_get(entry, "gateway"), "");
 	int64_t mtu = json_int(json_get(entry, "mtu"), 0);
 
 	if (parse_mac(mac, out->mac) != 0)
 		return fail(f, "invalid", "interfaces: mac \"%s\"", mac);
+	if (parse_mac(device_mac, out->device_mac) != 0)
+		return fail(f, "invalid", "interfaces: device_mac \"%s\"", device_mac);
 	if (!is_name(name))
 		return fail(f, "invalid", "interfaces: name \"%s\"", name);
 	(void)snprintf(out->name, sizeof out->name, "%s", name);

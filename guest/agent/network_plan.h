@@ -20,7 +20,8 @@ struct network_address {
 };
 
 struct network_interface {
-	unsigned char mac[6];
+	unsigned char device_mac[6]; // what the card is found by: what it was made with, or what it has
+	unsigned char mac[6];        // what it gets
 	char name[IFNAMSIZ]; // empty: keep
 	uint32_t mtu;        // 0: keep
 	size_t addresses_length;

@@ -316,12 +316,25 @@ async def test_states_and_names_are_checked_as_the_agent_does() -> None:
 async def test_configure_makes_it_no_longer_fresh() -> None:
     vm = await Vm().connect()
     assert vm.agent.welcome.fresh
-    reply = await vm.agent.request("configure", {"hostname": "h", "interfaces": [{"name": "eth0"}]})
-    assert reply["boot_id"] != vm.agent.welcome.boot_id
+    assert vm.agent.welcome.boot_id == ""
+    assert (await vm.agent.request("configure", {"hostname": "h"}))["boot_id"] == ""
+    first = await vm.agent.request("configure", {"clock_ns": 10**18, "entropy": "AAAA"})
+    assert len(first["boot_id"]) == 36
+    assert (first["clock_ns"], first["hostname"]) == (10**18, "h")
     await vm.connect()
     assert not vm.agent.welcome.fresh
-    assert await vm.agent.request("configure", {"hostname": "i"}) == reply == {"boot_id": vm.agent.welcome.boot_id}
+    assert vm.agent.welcome.boot_id == first["boot_id"]
+    second = await vm.agent.request("configure", {"hostname": "i", "entropy": "BBBB"})
+    assert (second["boot_id"], second["hostname"]) == (first["boot_id"], "i")
+    assert second["random"] != first["random"]
     assert (await vm.agent.request("state"))["configured"]
+    await vm.agent.close()
+
+
+async def test_a_fake_guest_can_pass_itself_off_as_another() -> None:
+    vm = await Vm().connect()
+    vm.guest.faults.replies["configure"] = {"random": "0" * 32}
+    assert (await vm.agent.request("configure", {"hostname": "h"}))["random"] == "0" * 32
     await vm.agent.close()
 
 

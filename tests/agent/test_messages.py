@@ -257,6 +257,32 @@ def test_a_welcome_with_a_wrong_value_is_refused(change: dict[str, Any]) -> None
         messages.welcome(payload({**WELCOME, "nonce": "0" * 32, **change}))
 
 
+def test_a_guest_without_entropy_of_its_own_has_no_boot_id() -> None:
+    found, _ = messages.welcome(payload({**WELCOME, "nonce": "0" * 32, "boot_id": ""}))
+    assert found.boot_id == ""
+
+
+CONFIGURED = {"boot_id": BOOT_ID, "random": "0f" * 16, "clock_ns": 10**18, "hostname": "h"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"boot_id": BOOT_ID.upper()},
+        {"random": "0f" * 15},
+        {"random": "0g" * 16},
+        {"clock_ns": -1},
+        {"clock_ns": "now"},
+        {"hostname": "h" * 65},
+        {"hostname": None},
+    ],
+)
+def test_what_a_configured_guest_says_of_itself_is_checked(change: dict[str, Any]) -> None:
+    assert messages.reply("configure", payload({**CONFIGURED, "more": 1})) == CONFIGURED
+    with pytest.raises(ProtocolError, match=r"^the reply to configure: "):
+        messages.reply("configure", payload({**CONFIGURED, **change}))
+
+
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800", b"bytes", object()])
 def test_what_json_cannot_hold_is_the_callers_error(value: Any) -> None:
     with pytest.raises(InvalidArgument):

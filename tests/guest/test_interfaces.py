@@ -105,6 +105,17 @@ async def test_a_card_is_configured_used_and_configured_anew(wired: Guest) -> No
     assert b"net0" not in names
 
 
+async def test_a_card_is_found_by_the_address_it_was_born_with(wired: Guest) -> None:
+    for number, mac in enumerate(("02:00:00:00:00:31", "02:00:00:00:00:32", MAC), 2):
+        address = f"10.7.0.{number}"
+        card = {"device_mac": MAC, "mac": mac, "name": "net0", "addresses": [f"{address}/24"], "gateway": "10.7.0.1"}
+        await wired.ask("configure", interfaces=[card])
+        assert await reached(address)
+        neighbours = subprocess.run(["ip", "neighbour", "show", address], check=True, capture_output=True, text=True)
+        assert f" lladdr {mac} " in neighbours.stdout
+        assert await ping(wired, "10.7.0.1")
+
+
 async def test_what_does_not_fit_is_refused_and_changes_nothing(wired: Guest) -> None:
     good = {"mac": MAC, "name": "net0", "addresses": ["10.7.0.2/24"]}
     await wired.ask("configure", interfaces=[good])

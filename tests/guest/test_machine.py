@@ -27,12 +27,26 @@ async def test_a_machine_is_fresh_until_it_is_configured(boot: Boot) -> None:
     with pytest.raises(InvalidArgument):
         await guest.ask("configure", entropy="wrong")
     assert not (await guest.ask("state"))["configured"]
-    first = await guest.ask("configure", hostname="somebody", clock_ns=10**18, entropy=random_text())
-    assert first["boot_id"] != guest.agent.welcome.boot_id
-    assert (await guest.reconnect()).welcome.boot_id == first["boot_id"]
-    assert not guest.agent.welcome.fresh
+    first = await guest.ask("configure", hostname="somebody", clock_ns=10**18)
+    assert first["hostname"] == "somebody"
+    assert 10**18 <= first["clock_ns"] < 10**18 + 10**11
+    assert not (await guest.reconnect()).welcome.fresh
     seen = await guest.run("c", "date", "+%s")
     assert 10**9 <= int(seen.stdout) < 10**9 + 60
+
+
+async def test_the_boot_id_is_the_kernels_and_not_made_before_there_is_entropy(boot: Boot) -> None:
+    guest = await boot(configured=False)
+    assert guest.agent.welcome.boot_id == ""
+    assert (await guest.ask("configure", hostname="h"))["boot_id"] == ""
+    assert (await guest.reconnect()).welcome.boot_id == ""
+    first = await guest.ask("configure", entropy=random_text())
+    assert (await guest.reconnect()).welcome.boot_id == first["boot_id"]
+    second = await guest.ask("configure", entropy=random_text())
+    assert second["boot_id"] == first["boot_id"]
+    assert second["random"] != first["random"]
+    seen = await guest.run("c", "cat", "/proc/sys/kernel/random/boot_id")
+    assert seen.stdout.decode().strip() == first["boot_id"]
 
 
 async def test_the_clock_can_be_set_again(guest: Guest) -> None:

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hypercell.agent import Client, connect
+from hypercell.agent import Agent, Client, connect
 from hypercell.base.config import Config
 from hypercell.base.errors import NotFound
 from hypercell.vm import find_kernel, probe
@@ -58,6 +60,13 @@ def specification(directory: Path, boots: GuestKernel, **other: Any) -> VmSpec:
 
 async def greet(vm: Vm) -> Client:
     return await connect(vm.connect_agent, lambda event: None, GREETING)
+
+
+async def boot_id(agent: Agent) -> str:
+    """Gives the guest entropy and clock, as it has no boot id before."""
+    entropy = base64.b64encode(os.urandom(64)).decode()
+    reply = await agent.request("configure", {"entropy": entropy, "clock_ns": time.time_ns()})
+    return str(reply["boot_id"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 from hypercell.base.errors import VmFailed
 from hypercell.vm.driver import ExitReason
-from tests.support.vm import greet, guest_kernel, settings
+from tests.support.vm import boot_id, greet, guest_kernel, settings
 from tests.vm.rig import Rig, qemu_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -56,7 +56,8 @@ async def test_a_guest_without_a_kernel_to_run_ends_or_stands_still_but_is_remov
 async def test_as_many_guests_as_one_likes_boot_at_once(rig: Rig) -> None:
     async def boot() -> str:
         agent = await greet(await rig.driver.launch(rig.specification()))
+        name = await boot_id(agent)
         await agent.close()
-        return agent.welcome.boot_id
+        return name
 
     assert len(set(await asyncio.gather(*(boot() for _ in range(4))))) == 4

@@ -71,6 +71,23 @@ static void test_a_change_replaces_what_was_there(void)
 	EXPECT_TEXT(answer_of("ip -o addr show lan | awk '{print $4}' | grep -v fe80"), "");
 }
 
+static void test_a_card_gets_another_address_than_it_was_made_with(void)
+{
+	fresh();
+	applied("[{'device_mac':'02:00:00:00:00:01','mac':'02:00:00:00:00:77','name':'eth0','addresses':['10.0.0.5/24']}]");
+	EXPECT_TEXT(answer_of("ip -o link show eth0 | grep -o 'link/ether [0-9a-f:]*'"), "link/ether 02:00:00:00:00:77");
+	EXPECT_TEXT(answer_of("ip -o link show up | grep -c 'eth0.*,UP'"), "1");
+	// Up already, and with addresses of its old one.
+	applied("[{'device_mac':'02:00:00:00:00:77','mac':'02:00:00:00:00:78','name':'eth0','addresses':['10.0.0.6/24']}]");
+	EXPECT_TEXT(answer_of("ip -o link show eth0 | grep -o 'link/ether [0-9a-f:]*'"), "link/ether 02:00:00:00:00:78");
+	EXPECT_TEXT(answer_of("ip -o addr show eth0 | awk '{print $4}' | grep -v fe80"), "10.0.0.6/24");
+	EXPECT_TEXT(answer_of("ip link show d1 | grep -c 02:00:00:00:00:02"), "1");
+	refuse("[{'device_mac':'02:00:00:00:00:01','mac':'02:00:00:00:00:79'}]", "not-found");
+	refuse("[{'device_mac':'nonsense','mac':'02:00:00:00:00:79'}]", "invalid");
+	refuse("[{'device_mac':7,'mac':'02:00:00:00:00:79'}]", "invalid");
+	applied("[{'device_mac':null,'mac':'02:00:00:00:00:78','name':'eth0'}]");
+}
+
 static void test_a_gateway_outside_of_the_network_is_on_link(void)
 {
 	fresh();
@@ -144,6 +161,7 @@ int main(void)
 	scratch_make();
 	RUN(test_an_interface_is_found_by_its_mac_and_configured);
 	RUN(test_a_change_replaces_what_was_there);
+	RUN(test_a_card_gets_another_address_than_it_was_made_with);
 	RUN(test_a_gateway_outside_of_the_network_is_on_link);
 	RUN(test_the_first_interface_has_the_best_default_route);
 	RUN(test_nothing_is_touched_if_anything_is_wrong);

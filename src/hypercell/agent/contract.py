@@ -19,6 +19,7 @@ class Welcome:
     features: frozenset[str]
     kernel: str
     boot_id: str
+    """Of the guest's kernel; "" until a `configure` brought entropy."""
     fresh: bool
 
 

@@ -38,7 +38,8 @@ MAX_DEPTH: Final = 32
 
 _NAME = pattern(r"[a-zA-Z0-9_.-]{1,64}")
 _WORD = pattern(r"[a-zA-Z0-9_.+~-]{1,64}")
-_UUID = pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_BOOT_ID = pattern(r"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Empty while the guest had no entropy of its own to make one of."""
 _U32 = integer(0, 2**32 - 1)
 _PID = integer(1, 2**22)
 _STREAM = integer(1, 2**32 - 1)
@@ -52,7 +53,7 @@ _WELCOME = record(
         "agent": _WORD,
         "features": array(_WORD, 64),
         "kernel": _WORD,
-        "boot_id": _UUID,
+        "boot_id": _BOOT_ID,
         "fresh": boolean,
     }
 )
@@ -143,7 +144,9 @@ _STAT = record(
 )
 
 _REPLIES: dict[str, Check] = {
-    "configure": record({"boot_id": _UUID}),
+    "configure": record(
+        {"boot_id": _BOOT_ID, "random": pattern("[0-9a-f]{32}"), "clock_ns": integer(), "hostname": exact(64)}
+    ),
     "state": record({"configured": boolean, "containers": array(_CONTAINER, 1024)}),
     "container.create": record({"pid": _PID}),
     "container.start": record({"pid": _PID}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,6 @@ from hypercell.agent.fake.operations import OPERATIONS
 from hypercell.agent.fake.pipe import as_streams, memory_pipe
 from hypercell.agent.fake.process import Container, Process
 from hypercell.agent.fake.streams import InputQueue, OutputRing
-
-
-def new_boot_id() -> str:
-    return str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
-
 
 _FEATURES = ["exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync"]
 
@@ -39,7 +35,7 @@ class FakeGuest:
         kernel: str = "6.1.0-fake",
     ) -> None:
         self.faults = faults or Faults()
-        self.boot_id = new_boot_id()
+        self.boot_id = ""
         self.hostname = "localhost"
         self.configuration: dict[str, Any] = {}
         self.fresh = True
@@ -162,12 +158,19 @@ class FakeGuest:
             raise GuestError("unsupported", f"unknown op {request.op}")
         return operation(self, request)
 
-    def configure(self, members: dict[str, Any]) -> None:
-        """The first time it stops being a copy of a template: it gets a boot id of its own."""
+    def configure(self, members: dict[str, Any]) -> dict[str, Any]:
+        """The reply. With its first entropy it gets a boot id."""
         self.configuration.update(members)
         self.hostname = members.get("hostname", self.hostname)
-        if self.fresh:
-            self.fresh, self.boot_id = False, new_boot_id()
+        self.fresh = False
+        if members.get("entropy") and not self.boot_id:
+            self.boot_id = str(uuid.uuid4())
+        return {
+            "boot_id": self.boot_id,
+            "random": secrets.token_hex(16),
+            "clock_ns": members.get("clock_ns") or time.time_ns(),
+            "hostname": self.hostname,
+        }
 
     def new_output(self, ident: int) -> OutputRing:
         self._check_stream(ident)

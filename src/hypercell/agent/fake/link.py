@@ -29,6 +29,8 @@ class Faults:
     """Operations that are carried out and never answered."""
     errors: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Operations that answer ERROR (code, message) and do nothing."""
+    replies: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Members that an operation's reply has instead of the true ones."""
     die_at: int = 0
     """The VM dies instead of carrying out its n-th request, counted from 1 over all connections (0: never)."""
     die_on: set[str] = field(default_factory=set)
@@ -172,4 +174,4 @@ class Link(asyncio.Protocol):
                 request.fail(error.code, str(error))
             else:
                 if answer is not None:
-                    request.reply(answer)
+                    request.reply({**answer, **faults.replies.get(op, {})})

@@ -47,8 +47,7 @@ def _ping(guest: FakeGuest, request: Request) -> Answer:
 
 
 def _configure(guest: FakeGuest, request: Request) -> Answer:
-    guest.configure(request.members)
-    return {"boot_id": guest.boot_id}
+    return guest.configure(request.members)
 
 
 def _network_update(guest: FakeGuest, request: Request) -> Answer:
