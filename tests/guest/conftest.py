@@ -74,7 +74,12 @@ async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[B
     guests: list[Guest] = []
 
     async def boot(
-        *, disk: Path | None = None, memory_mib: int = 152, vcpus: int = 1, configured: bool = True
+        *,
+        disk: Path | None = None,
+        image: Path = image,
+        memory_mib: int = 152,
+        vcpus: int = 1,
+        configured: bool = True,
     ) -> Guest:
         if disk is None:
             disk = tmp_path / f"rw{len(guests)}"
