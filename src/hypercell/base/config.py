@@ -73,6 +73,14 @@ class Config:
     """Bytes of log kept per container."""
     reserve_bytes: int = 256 * 1024**2
     """Free bytes that must remain on `root`; below it, new containers and pulls are refused."""
+    reserve_memory: int = 256 * 1024**2
+    """Bytes of memory that must remain available on the machine; a start that would take of them waits."""
+    launches_at_once: int = 0
+    """VMs that boot, or are cloned, at the same time; 0: as many as suit the machine's CPUs."""
+    launch_wait: float = 120.0
+    """Seconds that a start waits for its turn before it is refused."""
+    launch_queue: int = 4096
+    """Starts that may wait for their turn; more are refused."""
 
     @property
     def socket(self) -> Path:

@@ -65,9 +65,14 @@ class Unsupported(HypercellError):
 
 
 class Unavailable(HypercellError):
-    """Try again later: overload, a peer that does not answer, shutting down."""
+    """Try again later: overload, a peer that does not answer, shutting down. `retry_after`: in how many seconds it may
+    be worth it; 0 when nobody knows."""
 
     status = 503
+
+    def __init__(self, message: str, hint: str = "", retry_after: int = 0) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class NoSpace(HypercellError):

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from hypercell.node.admission import Waiting
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.types import (
     OPERATOR_TENANT,
@@ -43,6 +44,7 @@ __all__ = [
     "State",
     "Status",
     "Ulimit",
+    "Waiting",
 ]
 
 
@@ -139,6 +141,8 @@ class ContainerView:
     exec_ids: tuple[str, ...] = ()
     vm: Mapping[str, Any] = field(default_factory=dict)
     """vcpus, memory, kernel, accelerator, start trace (name -> milliseconds) …"""
+    waiting: Waiting | None = None
+    """What keeps its start waiting for its turn."""
     size_rw: int | None = None
     size_root: int | None = None
 

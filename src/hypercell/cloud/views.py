@@ -57,6 +57,7 @@ class Views:
             port=pod.port,
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
             vm=_vm(container),
+            waiting=container.waiting,
             size_rw=size_rw,
             size_root=size_root,
         )

@@ -10,8 +10,10 @@ from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.images.contract import Images
+from hypercell.node.admission import Admission
 from hypercell.node.network import Network
 from hypercell.node.node import Node
+from hypercell.node.pressure import Gauge
 from hypercell.node.records import Records
 from hypercell.node.services import Bounds, NodeEvent, Services
 from hypercell.node.storage import Storage
@@ -49,6 +51,7 @@ async def open_node(
         records=records,
         storage=storage,
         tasks=Tasks(),
+        admission=Admission(config, Gauge()),
         bounds=bounds or Bounds(),
         emit=lambda event: None,
     )

@@ -16,6 +16,7 @@ from typing import Any
 
 from hypercell.agent.contract import Agent
 from hypercell.base.errors import Conflict, HypercellError, NotModified
+from hypercell.node.admission import Place, Waiting
 from hypercell.node.attach import ContainerAttachment, RunInput
 from hypercell.node.exec import Exec, ExecAttachment
 from hypercell.node.guest_state import ContainerState
@@ -53,6 +54,8 @@ class Container:
         self.input = RunInput()
         self.run: Run | None = None
         self.starting = False
+        self.place: Place | None = None
+        """Of the launch under way, at the gate."""
         self.early_events: list[Json] = []
         self.aborted = False
         self.ending_by_user = False
@@ -238,9 +241,19 @@ class Container:
         if not self.starting:
             return False
         self.aborted = self.ending_by_user = True
-        await self.pod.kill()
+        if not self.give_up_waiting("it was stopped while it waited for its turn to start"):
+            await self.pod.kill()
         async with self.lock:
             return self.run is None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """What keeps its start at the gate, if it stands there."""
+        return self.place.waiting if self.place is not None else None
+
+    def give_up_waiting(self, why: str) -> bool:
+        """Take back a start that waits for its turn; True if there was one."""
+        return self.place is not None and self.place.give_up(Conflict(f"container {self.id} was not started: {why}"))
 
     async def cancel_restart(self) -> bool:
         """Call off a restart that the policy wants; True if it wanted one. It may not be planned yet: the VM of the run

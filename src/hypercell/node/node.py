@@ -65,6 +65,7 @@ class Node:
 
     async def close(self) -> None:
         """Let go: containers go on, and a successor adopts them."""
+        self.services.admission.close()
         await self.services.tasks.close(self.services.bounds.close)
         for container in list(self.containers.values()):
             if container.run is not None:
@@ -166,7 +167,12 @@ class Node:
     # Verbs that must run to their end even if the caller goes away
 
     async def start(self, container: Container) -> None:
-        await self.services.tasks.complete(self._start(container), f"start {container.id[:12]}")
+        """A caller that is cancelled while the start still waits for its turn takes it back."""
+        try:
+            await self.services.tasks.complete(self._start(container), f"start {container.id[:12]}")
+        except asyncio.CancelledError:
+            container.give_up_waiting("whoever started it went away while it waited for its turn")
+            raise
 
     async def _start(self, container: Container) -> None:
         try:

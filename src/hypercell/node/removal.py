@@ -21,7 +21,7 @@ async def remove(container: Container, force: bool) -> None:
     """Raises `Conflict` when it runs (without *force*), or when somebody else removes it already."""
     if container.removing:
         raise Conflict(f"removal of container {container.record.name} is already in progress")
-    if not force and (container.active or container.starting):
+    if not force and (container.active or (container.starting and container.waiting is None)):
         _refuse(container)
     container.removing = True
     try:

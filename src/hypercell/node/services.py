@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.images.contract import Images
+from hypercell.node.admission import Admission
 from hypercell.node.network import Network
 from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
@@ -57,5 +58,6 @@ class Services:
     records: Records
     storage: Storage
     tasks: Tasks
+    admission: Admission
     bounds: Bounds
     emit: EventSink

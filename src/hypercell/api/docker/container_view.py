@@ -94,6 +94,10 @@ def inspect_json(view: ContainerView) -> Json:
         "NetworkSettings": network_settings_json(view),
         "Hypercell": {"Size": request.size, **view.vm},
     }
+    if view.waiting is not None:
+        waiting = view.waiting
+        told = {"Reason": waiting.reason, "Since": rfc3339(waiting.since_ns), "Position": waiting.position}
+        document["Hypercell"]["Waiting"] = told
     if view.size_rw is not None:
         document["SizeRw"] = view.size_rw
         document["SizeRootFs"] = view.size_root or 0

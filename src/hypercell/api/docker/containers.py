@@ -203,7 +203,7 @@ ROUTES: list[Route[Engine]] = [
     Route("POST", "/containers/create", create_container, max_body=_JSON_BODY),
     Route("POST", "/containers/prune", prune_containers),
     Route("GET", "/containers/{name}/json", inspect_container),
-    Route("POST", "/containers/{name}/start", start_container),
+    Route("POST", "/containers/{name}/start", start_container, until_gone=True),
     Route("POST", "/containers/{name}/stop", stop_container),
     Route("POST", "/containers/{name}/restart", restart_container),
     Route("POST", "/containers/{name}/kill", kill_container),

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypercell.api.docker.version import OLDEST
 from hypercell.api.http import Request, Response, json_response
-from hypercell.base.errors import ExecFailed, HypercellError, NoSpace, NotModified
+from hypercell.base.errors import ExecFailed, HypercellError, NoSpace, NotModified, Unavailable
 
 # The docker CLI tells exit codes 126 and 127 from 125 by these words in a failed start's message.
 _EXEC_WORDS = {
@@ -34,6 +34,7 @@ def explain(request: Request[Any] | None, error: HypercellError) -> Response:
         return Response(304)
     # 507 is WebDAV's; docker answers a full disk with 500.
     status = 500 if isinstance(error, NoSpace) else error.status
+    later = (("Retry-After", str(error.retry_after)),) if isinstance(error, Unavailable) and error.retry_after else ()
     if request is not None and request.version and request.version < OLDEST:
-        return Response(status, f"{message(error)}\n".encode(), "text/plain; charset=utf-8")
-    return json_response({"message": message(error)}, status)
+        return Response(status, f"{message(error)}\n".encode(), "text/plain; charset=utf-8", later)
+    return json_response({"message": message(error)}, status, later)
