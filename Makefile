@@ -26,7 +26,7 @@ build/.packages-test: packages/test.txt build/.packages-run
 	@touch $@
 
 build/.venv-run: pyproject.toml build/.packages-run
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	[ -x $(BIN)/pip ] || $(PYTHON) -m venv $(VENV)
 	$(PIP) -e .
 	@touch $@
 
