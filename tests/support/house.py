@@ -150,6 +150,7 @@ class House(Resident):
         self.config = replace(
             Config(), root=directory / "root", run=directory / "run", guest_dir=directory, **{**small, **settings}
         )
+        self.bounds = QUICK
         self.network = MemoryNetwork(directory / "network.json")
         self.images = ImageShelf(directory)
 
@@ -158,7 +159,9 @@ class House(Resident):
         self.db = await Database.open(self.config.database)
         driver = MachineDriver(self.machine.path)
         images: Images = self.images  # type: ignore[assignment]
-        node = await open_node(self.config, self.db, driver, KERNEL, images, self.network, connect, QUICK, codec.load)
+        node = await open_node(
+            self.config, self.db, driver, KERNEL, images, self.network, connect, self.bounds, codec.load
+        )
         self.cloud = await open_cloud(self.config, self.db, node, images)
         node.listen(self.events.append)
         return self

@@ -250,7 +250,9 @@ class ContainerService:
         freed = 0
         for view in await self.list(tenant, all=True, size=True):
             container = self._node.containers.get(view.id)
-            if container is None or container.active or container.starting or container.record.damaged or keep(view):
+            if container is None or container.active or container.starting or keep(view):
+                continue
+            if container.record.damaged or not container.recovered.is_set():  # nobody knows what it holds, or does
                 continue
             try:
                 await self._node.remove(container)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypercell.agent.contract import Agent
-from hypercell.base.errors import Conflict, HypercellError, NotModified
+from hypercell.base.errors import Conflict, HypercellError, NotModified, Unavailable
 from hypercell.node.admission import Place, Waiting
 from hypercell.node.attach import ContainerAttachment, RunInput
 from hypercell.node.exec import Exec, ExecAttachment
@@ -45,9 +45,7 @@ class Container:
         self.record = record
         self.pod = pod
         self.services = services
-        self.status = Status.CREATED if record.phase is Phase.CREATED else Status.EXITED
-        if record.damaged:
-            self.status = Status.DEAD
+        self.status = _status(record)
         self.lock = asyncio.Lock()
         self.log = Log(services.storage.logs(record.id), services.config.log_size)
         self.output = RunOutput(self.log)
@@ -64,6 +62,9 @@ class Container:
         """How many callers do."""
         self.removing = False
         self.removed = asyncio.Event()
+        self.recovered = asyncio.Event()
+        """Clear while it is looked for, after a daemon's return; its status is then what was written down."""
+        self.recovered.set()
         self.waits = Waits()
         self.backoff = Backoff()
         self.pending_restart: asyncio.Task[None] | None = None
@@ -117,7 +118,9 @@ class Container:
             log.exception("what became of %s cannot be written down", self.id[:12])
 
     def agent(self) -> Agent:
-        """Of its running VM. Raises `Conflict`."""
+        """Of its running VM. Raises `Conflict`, `Unavailable` while it is looked for."""
+        if not self.recovered.is_set():
+            raise Unavailable(f"container {self.id} is being found again", "try again in some seconds")
         if self.run is None or self.pod.agent is None:
             raise Conflict(f"container {self.id} is not running", "start it first")
         return self.pod.agent
@@ -350,6 +353,14 @@ class Container:
                 ready()
             return self.record.exit_code, self.record.error
         return await self.waits.wait(condition, ready)
+
+
+def _status(record: Record) -> Status:
+    """Of one that no guest was asked about."""
+    if record.damaged:
+        return Status.DEAD
+    known = {Phase.CREATED: Status.CREATED, Phase.RUNNING: Status.RUNNING, Phase.RESTARTING: Status.RESTARTING}
+    return known.get(record.phase, Status.EXITED)
 
 
 async def _nothing(container: Container) -> None:

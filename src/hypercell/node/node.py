@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,8 +25,6 @@ from hypercell.node.types import Status
 from hypercell.vm.driver import Capabilities, GuestKernel
 
 log = logging.getLogger(__name__)
-
-_RECOVER_AT_ONCE = 8
 
 
 class Node:
@@ -49,19 +47,26 @@ class Node:
         for record in loaded.records:
             if record.pod not in pods:
                 pods[record.pod] = Pod(loaded.pods[record.pod], self.services)
-            self._add(Container(record, pods[record.pod], self.services))
+            container = Container(record, pods[record.pod], self.services)
+            container.recovered.clear()
+            self._add(container)
         recovery.report(self.services, loaded)
         vms = await recovery.sweep(self.services, set(pods), set(self.containers), bool(loaded.nameless))
-        limit = asyncio.Semaphore(_RECOVER_AT_ONCE)
+        # All at once: a hundred guests that do not answer cost what one costs, and nobody waits for them to serve.
+        works = [self._recover(container, vms) for container in self.containers.values()]
+        tasks = [self.services.tasks.spawn(work, "recovery") for work in works]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.services.bounds.recovery)
 
-        async def one(container: Container) -> None:
-            async with limit:
-                try:
-                    await recovery.recover(container, vms)
-                except Exception:  # one must not keep the daemon from the others
-                    log.exception("container %s cannot be recovered", container.id[:12])
-
-        await asyncio.gather(*map(one, list(self.containers.values())))
+    async def _recover(self, container: Container, vms: set[str]) -> None:
+        try:
+            await recovery.recover(container, vms)
+        except Exception:  # one must not keep the daemon from the others
+            log.exception("container %s cannot be recovered", container.id[:12])
+            if container.run is None and not container.record.damaged:
+                container.status = Status.EXITED
+        finally:
+            container.recovered.set()
 
     async def close(self) -> None:
         """Let go: containers go on, and a successor adopts them."""
@@ -166,10 +171,15 @@ class Node:
 
     # Verbs that must run to their end even if the caller goes away
 
+    async def _complete(self, container: Container, verb: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do *work* as soon as it is known what became of the container while no daemon was there."""
+        await container.recovered.wait()
+        await self.services.tasks.complete(work(), f"{verb} {container.id[:12]}")
+
     async def start(self, container: Container) -> None:
         """A caller that is cancelled while the start still waits for its turn takes it back."""
         try:
-            await self.services.tasks.complete(self._start(container), f"start {container.id[:12]}")
+            await self._complete(container, "start", lambda: self._start(container))
         except asyncio.CancelledError:
             container.give_up_waiting("whoever started it went away while it waited for its turn")
             raise
@@ -185,23 +195,22 @@ class Node:
             raise
 
     async def stop(self, container: Container, timeout: int | None = None, signal: int | None = None) -> None:
-        await self.services.tasks.complete(container.stop(timeout, signal), f"stop {container.id[:12]}")
+        await self._complete(container, "stop", lambda: container.stop(timeout, signal))
 
     async def restart(self, container: Container, timeout: int | None = None, signal: int | None = None) -> None:
-        work = restarting.restart(container, timeout, signal)
-        await self.services.tasks.complete(work, f"restart {container.id[:12]}")
+        await self._complete(container, "restart", lambda: restarting.restart(container, timeout, signal))
 
     async def kill(self, container: Container, signal: int) -> None:
-        await self.services.tasks.complete(container.kill(signal), f"kill {container.id[:12]}")
+        await self._complete(container, "kill", lambda: container.kill(signal))
 
     async def pause(self, container: Container) -> None:
-        await self.services.tasks.complete(container.pause(), f"pause {container.id[:12]}")
+        await self._complete(container, "pause", container.pause)
 
     async def unpause(self, container: Container) -> None:
-        await self.services.tasks.complete(container.unpause(), f"unpause {container.id[:12]}")
+        await self._complete(container, "unpause", container.unpause)
 
     async def remove(self, container: Container, force: bool = False) -> None:
-        await self.services.tasks.complete(removal.remove(container, force), f"remove {container.id[:12]}")
+        await self._complete(container, "remove", lambda: removal.remove(container, force))
 
     async def rename(self, container: Container, name: str) -> None:
         """Raises `Conflict`."""

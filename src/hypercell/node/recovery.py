@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
 
 from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.node.container import VM_DIED, Container
-from hypercell.node.ending import follow
+from hypercell.node.ending import follow, release_clients
 from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.guest_state import ContainerState, highest_stream
 from hypercell.node.network import Port
@@ -84,10 +85,12 @@ async def recover(container: Container, vms: set[str]) -> None:
 
 async def _recover_running(container: Container) -> None:
     pod, record = container.pod, container.record
+    bound = container.services.bounds.reconnect
     try:
-        found = await pod.adopt()
-    except HypercellError as error:
-        log.warning("the VM of %s does not answer: %s", container.id[:12], error)
+        async with asyncio.timeout(bound):
+            found = await pod.adopt()
+    except (HypercellError, TimeoutError) as error:
+        log.warning("the VM of %s does not answer: %s", container.id[:12], error or f"no word in {bound:g} s")
         reason = error.reason if isinstance(error, VmFailed) and error.reason != "boot-failed" else AGENT_LOST
         await _settle(container, VM_DIED, WORDS.get(reason, reason), reason)
         return
@@ -143,6 +146,8 @@ async def _settle(container: Container, code: int, error: str, reason: str) -> N
     await container.note(phase=phase, exit_code=code, error=error, reason=reason, finished_ns=time.time_ns())
     container.status = Status.RESTARTING if restart else Status.EXITED
     container.emit("die", exitCode=str(code), reason=reason, error=error)
+    release_clients(container)
+    container.waits.exited(code, error)
     await container.pod.destroy()
 
 

@@ -10,11 +10,13 @@ from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.images.contract import Images
 from hypercell.node.admission import Admission
+from hypercell.node.identity import Identities
 from hypercell.node.network import Network
 from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.vm.driver import Driver, GuestKernel
+from hypercell.vm.factory import Factory
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Bounds:
     """An answer of the agent."""
     reconnect: float = 10.0
     """A lost agent's return, and the adoption of a VM."""
+    recovery: float = 2.0
+    """What a daemon that comes up waits for all its guests together; for the rest it looks while it serves."""
     drain: float = 10.0
     """The end of the output streams after a process ended."""
     shutdown: float = 10.0
@@ -58,6 +62,8 @@ class Services:
     records: Records
     storage: Storage
     tasks: Tasks
+    factory: Factory
+    identities: Identities
     admission: Admission
     bounds: Bounds
     emit: EventSink
