@@ -33,6 +33,7 @@ class Daemon:
             "run": str(self.run),
             "bridge": f"hct{os.getpid()}"[:15],
             "subnet": "172.31.0.0/16",
+            "qemu": os.environ.get("HYPERCELL_QEMU", "auto"),
             **settings,
         }
 

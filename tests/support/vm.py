@@ -28,6 +28,7 @@ GREETING = 60.0
 def settings(directory: Path, **other: Any) -> Config:
     """Settings whose every path lies in *directory*."""
     other.setdefault("guest_dir", Path(os.environ.get("HYPERCELL_GUEST", Config().guest_dir)))
+    other.setdefault("qemu", os.environ.get("HYPERCELL_QEMU", Config().qemu))
     return Config(root=directory / "root", run=directory / "run", **other)
 
 

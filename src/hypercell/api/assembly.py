@@ -13,10 +13,11 @@ from hypercell.api.places import engine_id
 from hypercell.backends.network import open_network
 from hypercell.base.config import Config
 from hypercell.base.db import Database
+from hypercell.base.errors import VmFailed
 from hypercell.cloud import codec, open_cloud
 from hypercell.images.store import open_store
 from hypercell.node import open_node
-from hypercell.vm import find_kernel, open_driver, probe
+from hypercell.vm import find_kernel, find_program, open_driver, probe
 from hypercell.vm.driver import Driver, GuestKernel
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,19 @@ def _accelerator(config: Config) -> str:
     return f"{chosen.name} ({chosen.reason})"
 
 
+def _program(config: Config, driver: Driver) -> str:
+    if config.driver == "fake":
+        return driver.name
+    try:
+        chosen = find_program(config)
+    except VmFailed as error:
+        return f"{driver.name} ({error.message})"
+    return f"{driver.name} ({chosen.path}: {chosen.reason})"
+
+
 def _hypervisor(config: Config, driver: Driver, kernel: GuestKernel) -> Mapping[str, str]:
     return {
-        "Hypervisor": driver.name,
+        "Hypervisor": _program(config, driver),
         "Accelerator": _accelerator(config),
         "Guest Kernel": f"{kernel.release} ({kernel.name})",
     }

@@ -83,12 +83,11 @@ def root(config: Config) -> Finding:
 
 
 def hypervisor(config: Config) -> Finding:
-    path = shutil.which(config.qemu)
-    said = _first_line(config.qemu, "--version") if path else None
+    program = vm.find_program(config)
+    said = _first_line(program.path, "--version")
     if said is None:
-        hint = "apt-get install qemu-system-x86, or set `qemu`"
-        return fail(f"{config.qemu} cannot be run", hint)
-    return ok(f"{said} ({path})")
+        return fail(f"{program.path} cannot be run", "apt-get install qemu-system-x86, or set `qemu`")
+    return ok(f"{said} ({program.path}: {program.reason})")
 
 
 def accelerator(config: Config) -> Finding:

@@ -20,9 +20,14 @@ T = TypeVar("T")
 _SOURCE_TREE = Path(__file__).resolve().parents[3]
 
 
-def _default_guest_dir() -> Path:
-    in_tree = _SOURCE_TREE / "build" / "guest"
-    return in_tree if (_SOURCE_TREE / "guest").is_dir() else Path("/usr/lib/hypercell/guest")
+def built(name: str) -> Path:
+    """Where `make` puts *name*: below build/ of a source tree, /usr/lib/hypercell where there is none."""
+    return (_SOURCE_TREE / "build" if (_SOURCE_TREE / "guest").is_dir() else Path("/usr/lib/hypercell")) / name
+
+
+def _default_pool_memory() -> int:
+    """A sixteenth of the machine's memory, a GiB at most: some 25 VMs, a burst that a person or a CI makes."""
+    return min(1024, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16 // 1024**2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Config:
     """Sockets and VM records; empty after a reboot."""
     group: str = "root"
     """The group that may use the socket (mode 0660)."""
-    guest_dir: Path = field(default_factory=_default_guest_dir)
+    guest_dir: Path = field(default_factory=lambda: built("guest"))
     """Agent, kernels and initramfs, as `make guest` lays them out."""
     kernel: str = "auto"
     """`auto` (own if built, else distribution), `own`, `distribution`, or a directory with `vmlinux` and `initrd`."""
@@ -51,8 +56,8 @@ class Config:
     """The hypervisor driver: `qemu`, or `fake` (tests only)."""
     accelerator: str = "auto"
     """`auto` (probed), `kvm` or `tcg`."""
-    qemu: str = "qemu-system-x86_64"
-    """QEMU's program, found on the PATH."""
+    qemu: str = "auto"
+    """QEMU's program: `auto` (the slim one if built and reachable, else the distribution's), a name, or a path."""
     uid_base: int = 2_000_000
     """Hypervisors run as uid_base, uid_base + 1, …; one VM, one uid."""
     uid_count: int = 65_536
@@ -81,6 +86,13 @@ class Config:
     """Seconds that a start waits for its turn before it is refused."""
     launch_queue: int = 4096
     """Starts that may wait for their turn; more are refused."""
+    isolation: str = "shared"
+    """What containers get that do not ask: `shared` (VMs are clones, and share the pages that none of them changes) or
+    `cold` (every VM boots by itself)."""
+    pool_memory: int = field(default_factory=_default_pool_memory)
+    """MiB of memory for VMs that wait for containers (some 40 each); 0: none wait."""
+    pool_fill: int = 0
+    """How many VMs of the default size wait whatever the demand is, as far as `pool_memory` goes."""
 
     @property
     def socket(self) -> Path:

@@ -9,9 +9,11 @@ from hypercell.vm import fake
 from hypercell.vm.accel import Accelerator, choose
 from hypercell.vm.driver import Driver, GuestKernel
 from hypercell.vm.kernels import find_kernel as _find_kernel
+from hypercell.vm.program import Program
+from hypercell.vm.program import choose as _choose_program
 from hypercell.vm.qemu import QemuDriver
 
-__all__ = ["Accelerator", "find_kernel", "open_driver", "probe"]
+__all__ = ["Accelerator", "Program", "find_kernel", "find_program", "open_driver", "probe"]
 
 
 def probe(config: Config) -> Accelerator:
@@ -20,6 +22,11 @@ def probe(config: Config) -> Accelerator:
     Takes up to 2 s the first time in a process's life. Raises `Unsupported`, `InvalidArgument`.
     """
     return choose(config.accelerator)
+
+
+def find_program(config: Config) -> Program:
+    """The QEMU that `config.qemu` comes to on this machine, and why. Raises `VmFailed` when there is none."""
+    return _choose_program(config.qemu)
 
 
 def find_kernel(config: Config, accelerator: Accelerator | None = None) -> GuestKernel:

@@ -19,6 +19,7 @@ from hypercell.vm import accel, cgroups, command_line, records, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Vm, VmSpec
 from hypercell.vm.processes import Process, find_hypervisor, start_time
+from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.records import Record, VmDirectory
 from hypercell.vm.uids import UidPool
@@ -65,7 +66,7 @@ class QemuDriver:
             if spec.nic is not None:
                 descriptors.callback(os.close, spec.nic.tap)
             _check(spec)
-            program = spawn.find_program(self._config.qemu)
+            program = choose(self._config.qemu).path
             try:
                 directory = VmDirectory.create(self._config.vms, spec.id)
                 try:

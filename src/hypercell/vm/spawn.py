@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -15,18 +14,6 @@ from pathlib import Path
 from hypercell.base.errors import InvalidArgument, VmFailed
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-
-
-def find_program(name: str) -> str:
-    """Absolute path of the program *name*. Raises `VmFailed`."""
-    path = shutil.which(name)
-    if path is None:
-        raise VmFailed(
-            f"the hypervisor {name} is not installed",
-            "hypervisor-failed",
-            "install qemu-system-x86, or name the program by `qemu` in the settings",
-        )
-    return path
 
 
 def open_disk(path: Path, read_only: bool) -> int:
