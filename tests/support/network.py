@@ -106,10 +106,8 @@ class MemoryNetwork:
             ports[port_id] = replace(ports[port_id], published=())
             self._write(ports)
 
-    async def release(self, port_id: str) -> None:
-        ports = self.ports
-        if ports.pop(port_id, None) is not None:
-            self._write(ports)
+    async def release(self, *port_ids: str) -> None:
+        self._write({name: port for name, port in self.ports.items() if name not in port_ids})
 
     async def reconcile(self, port_ids: set[str]) -> None:
         self._write({name: port for name, port in self.ports.items() if name in port_ids})

@@ -74,8 +74,9 @@ class Network(Protocol):
     async def unpublish(self, port_id: str) -> None:
         """Stop forwarding (container stop)."""
 
-    async def release(self, port_id: str) -> None:
-        """Give everything back (container removal)."""
+    async def release(self, *port_ids: str) -> None:
+        """Give everything back (container removal), of many at once. Addresses are given out anew from then on: the
+        taps are gone."""
 
     async def reconcile(self, port_ids: set[str]) -> None:
         """Release all that belongs to none of *port_ids*, and restore what is missing for the others."""

@@ -11,13 +11,11 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
-import socket
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from hypercell.backends.network import links, ports, rules
 from hypercell.backends.network.dns import Forwarder, upstreams
+from hypercell.backends.network.host_ports import HostPorts
 from hypercell.backends.network.nft import Nft
 from hypercell.backends.network.ports import Ports
 from hypercell.base.config import Config
@@ -26,8 +24,6 @@ from hypercell.base.errors import Conflict, Internal, InvalidArgument, NotFound
 from hypercell.node.network import Port, PublishedPort, SpareTap
 
 log = logging.getLogger(__name__)
-
-_EPHEMERAL = range(49153, 65536)
 
 
 async def open_network(config: Config, db: Database) -> LocalNetwork:
@@ -44,7 +40,7 @@ class LocalNetwork:
         self._ports = Ports(db, self.subnet)
         self._nft = nft
         self._dns = Forwarder(self.gateway, upstreams(config.dns))
-        self._published: dict[str, tuple[PublishedPort, ...]] = {}
+        self._published = HostPorts({})
         self._lock = asyncio.Lock()
         """One change of published ports at a time: a port is chosen, checked and taken as one step."""
 
@@ -52,7 +48,7 @@ class LocalNetwork:
         self._refuse_overlap()
         links.set_sysctl("net/ipv4/ip_forward", "1")
         links.ensure_bridge(self.bridge, self.gateway, str(self.subnet.netmask))
-        self._published = await self._ports.published()
+        self._published = HostPorts(await self._ports.published())
         await self._write_rules()
         try:
             await self._dns.start()
@@ -80,7 +76,7 @@ class LocalNetwork:
         if row.network == "none":
             return Port(row.id, "none", row.mac, "", "", (), links.MTU)
         address = f"{row.address}/{self.subnet.prefixlen}"
-        published = self._published.get(row.id, ())
+        published = self._published.of(row.id)
         return Port(row.id, "bridge", row.mac, address, self.gateway, (self.gateway,), links.MTU, published)
 
     async def open_tap(self, port_id: str) -> int:
@@ -114,11 +110,9 @@ class LocalNetwork:
             raise InvalidArgument("a container on network none has no ports to publish")
         async with self._lock:
             await self._withdraw(row)
-            taken = _Taken(entry for entries in self._published.values() for entry in entries)
-            published = tuple(_choose(port, taken) for port in wanted)
+            # Known before it is written: a caller that is cancelled meanwhile can still withdraw it.
+            published = self._published.take(port_id, wanted)
             if published:
-                # Known before it is written: a caller that is cancelled meanwhile can still withdraw it.
-                self._published[port_id] = published
                 await self._ports.publish(port_id, published)
                 await self._add(rules.publish(self.bridge, self._member(row)))
         return published
@@ -130,27 +124,28 @@ class LocalNetwork:
                 await self._withdraw(row)
 
     async def _withdraw(self, row: ports.Row) -> None:
-        if self._published.get(row.id):
+        if self._published.of(row.id):
             with contextlib.suppress(Internal):  # an element that somebody else removed
                 await self._nft.run(rules.unpublish(self.bridge, self._member(row)))
             await self._ports.publish(row.id, ())
-            del self._published[row.id]
+            self._published.give_back(row.id)
 
-    async def release(self, port_id: str) -> None:
-        row = self._ports.known.get(port_id)
-        if row is None and port_id not in self._ports.damaged:
+    async def release(self, *port_ids: str) -> None:
+        known = [row for port_id in port_ids if (row := self._ports.known.get(port_id)) is not None]
+        there = [port_id for port_id in port_ids if port_id in self._ports.known or port_id in self._ports.damaged]
+        if not there:
             return
         async with self._lock:
-            if row is not None and row.network == "bridge":
-                # One that never opened its tap, or a table that somebody flushed: nothing to take out.
-                with contextlib.suppress(Internal):
-                    await self._nft.run(rules.expel(self.bridge, self._member(row)))
-            self._published.pop(port_id, None)
-            await self._ports.release(port_id)
+            expelled = [rules.expel(self.bridge, self._member(row)) for row in known if row.network == "bridge"]
+            with contextlib.suppress(Internal):  # somebody flushed the table: nothing to take out
+                await self._nft.run("\n".join(expelled))
+            for port_id in there:
+                self._published.give_back(port_id)
+            await self._ports.release(there)
 
     async def reconcile(self, port_ids: set[str]) -> None:
-        for port_id in [known for known in (*self._ports.known, *self._ports.damaged) if known not in port_ids]:
-            await self.release(port_id)
+        known = {*self._ports.known, *self._ports.damaged}
+        await self.release(*(known - port_ids))
         await self._write_rules()
         for row in self._ports.known.values():
             if row.network == "bridge":
@@ -194,7 +189,7 @@ class LocalNetwork:
         return row
 
     def _member(self, row: ports.Row) -> rules.Member:
-        return rules.Member(row.id, row.mac, row.address, self._published.get(row.id, ()))
+        return rules.Member(row.id, row.mac, row.address, self._published.of(row.id))
 
 
 def _subnet(text: str) -> ipaddress.IPv4Network:
@@ -217,49 +212,3 @@ def _routes(table: Path) -> list[tuple[str, ipaddress.IPv4Network]]:
             prefix = int.from_bytes(packed[1], "big").bit_count()
             found.append((words[0], ipaddress.IPv4Network((packed[0], prefix), strict=False)))
     return found
-
-
-class _Taken:
-    """Host ports that are published, looked up at once: a container may publish a thousand."""
-
-    def __init__(self, ports: Iterable[PublishedPort]) -> None:
-        self._addresses: dict[tuple[str, int], set[str]] = {}
-        for port in ports:
-            self.add(port)
-
-    def add(self, port: PublishedPort) -> None:
-        self._addresses.setdefault((port.protocol, port.host_port), set()).add(port.host_ip)
-
-    def clashes(self, protocol: str, address: str, number: int) -> bool:
-        """Whether somebody has the port at the same address, or either of them means all addresses."""
-        there = self._addresses.get((protocol, number))
-        anywhere = "0.0.0.0"  # noqa: S104 -- compared, not bound
-        return there is not None and (address in there or anywhere in there or address == anywhere)
-
-
-def _choose(port: PublishedPort, taken: _Taken) -> PublishedPort:
-    """*port* with its host port, now one of *taken*; 0 means any that is free. Raises `Conflict`."""
-    if port.protocol not in ("tcp", "udp"):
-        raise InvalidArgument(f"cannot publish {port.protocol} ports", "tcp and udp can be")
-    for number in _EPHEMERAL if port.host_port == 0 else (port.host_port,):
-        if not taken.clashes(port.protocol, port.host_ip, number) and _free(port.host_ip, number, port.protocol):
-            chosen = replace(port, host_port=number)
-            taken.add(chosen)
-            return chosen
-    raise Conflict(
-        f"Bind for {port.host_ip}:{port.host_port} failed: port is already allocated",
-        "publish another host port, or stop what uses it",
-    )
-
-
-def _free(address: str, port: int, protocol: str) -> bool:
-    """True if no program of the machine has the port. (Rules would win over it, silently.)"""
-    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
-    with socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC) as probe:
-        if kind == socket.SOCK_STREAM:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-    return True

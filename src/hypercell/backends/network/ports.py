@@ -134,10 +134,12 @@ class Ports:
 
         await self._db.run(work)
 
-    async def release(self, port_id: str) -> None:
+    async def release(self, port_ids: list[str]) -> None:
+        each = [(port_id,) for port_id in port_ids]
         async with self._lock:
-            await self._db.run(lambda tx: tx.execute("DELETE FROM network_ports WHERE id = ?", (port_id,)))
-            self._forget(port_id)
+            await self._db.run(lambda tx: tx.executemany("DELETE FROM network_ports WHERE id = ?", each) and None)
+            for port_id in port_ids:
+                self._forget(port_id)
 
     def refuse_damaged(self, port_id: str) -> None:
         """Raises `Conflict`."""

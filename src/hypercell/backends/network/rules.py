@@ -59,7 +59,7 @@ def rule_set(bridge: str, subnet: str, gateway: str, members: Iterable[Member]) 
     """Replace both tables whole, in one transaction. Established connections live on in conntrack."""
     name = table(bridge)
     members = list(members)
-    elements = "\n".join(element for member in members for element in _all_elements(bridge, member))
+    elements = "\n".join(f"add {element}" for member in members for element in _all_elements(bridge, member))
     return f"""
 table bridge {name}
 delete table bridge {name}
@@ -125,19 +125,22 @@ table ip {name} {{
 
 def admit(bridge: str, member: Member) -> str:
     """Let a port send."""
-    return _allowed("add", bridge, member)
+    return f"add {_allowed(bridge, member)}"
 
 
 def publish(bridge: str, member: Member) -> str:
-    return "\n".join(_published("add", bridge, member, port) for port in member.published)
+    return "\n".join(f"add {_published(bridge, member, port)}" for port in member.published)
 
 
 def unpublish(bridge: str, member: Member) -> str:
-    return "\n".join(_published("delete", bridge, member, port) for port in member.published)
+    return "\n".join(f"delete {_published(bridge, member, port)}" for port in member.published)
 
 
 def expel(bridge: str, member: Member) -> str:
-    return "\n".join((_allowed("delete", bridge, member), unpublish(bridge, member)))
+    """Take out all of a port that is there. An element can only be deleted if it exists (and one that cannot fails
+    the whole transaction), so each is added first, which changes nothing where it is."""
+    elements = _all_elements(bridge, member)
+    return "\n".join(f"{verb} {element}" for element in elements for verb in ("add", "delete"))
 
 
 def drop_tables(bridge: str) -> str:
@@ -146,19 +149,19 @@ def drop_tables(bridge: str) -> str:
 
 
 def _all_elements(bridge: str, member: Member) -> Iterable[str]:
-    yield _allowed("add", bridge, member)
+    yield _allowed(bridge, member)
     for port in member.published:
-        yield _published("add", bridge, member, port)
+        yield _published(bridge, member, port)
 
 
-def _allowed(verb: str, bridge: str, member: Member) -> str:
+def _allowed(bridge: str, member: Member) -> str:
     key = f'"{tap_name(bridge, member.port_id)}" . {member.mac} . {member.address}'
-    return f"{verb} element bridge {table(bridge)} allowed {{ {key} }}"
+    return f"element bridge {table(bridge)} allowed {{ {key} }}"
 
 
-def _published(verb: str, bridge: str, member: Member, port: PublishedPort) -> str:
+def _published(bridge: str, member: Member, port: PublishedPort) -> str:
     anywhere = port.host_ip == "0.0.0.0"  # noqa: S104 -- compared, not bound
     kind = f"{port.protocol}_{'any' if anywhere else 'at'}"
     key = f"{port.host_port}" if anywhere else f"{port.host_ip} . {port.host_port}"
     value = f" : {member.address} . {port.container_port}"
-    return f"{verb} element ip {table(bridge)} {kind} {{ {key}{value} }}"
+    return f"element ip {table(bridge)} {kind} {{ {key}{value} }}"
