@@ -382,3 +382,25 @@ async def test_the_same_config_under_another_manifest_is_the_same_image(store: I
     assert first.id == second.id
     assert len(second.tags) == len(second.digests) == 2
     assert len(await store.list("default")) == 1
+
+
+@pytest.mark.parametrize("tags", [(), ("old:1",)])
+async def test_an_image_that_is_tagged_while_images_are_pruned_stays(
+    store: ImageStore, database: Database, monkeypatch: pytest.MonkeyPatch, tags: tuple[str, ...]
+) -> None:
+    image = await put(store, ONE, *tags)
+    run = database.run
+    judged = False
+
+    async def tag_after_the_first(work: Any) -> Any:
+        nonlocal judged
+        found = await run(work)
+        if not judged:
+            judged = True
+            await store.tag("default", image.id, "given", "1")
+        return found
+
+    monkeypatch.setattr(database, "run", tag_after_the_first)
+    assert (await store.prune("default", lambda image: False))[0] == []
+    assert (await store.get("default", image.id)).tags == ("given:1", *tags)
+    assert (await store.root(image.id)).path.exists()

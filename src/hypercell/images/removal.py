@@ -78,11 +78,10 @@ def _conflict(record: Record, means: str, reason: str) -> Conflict:
     return Conflict(f"conflict: unable to delete {short(record.id)} ({means}) - {reason}")
 
 
-def prune(tx: Transaction, tenant: str, victims: list[str]) -> list[Removed]:
-    """Delete the images with these ids and all their names."""
+def prune(tx: Transaction, tenant: str, victims: list[Record]) -> list[Removed]:
+    """Delete these images and all their names, but none that is no longer what it was when it was judged."""
     removed: list[Removed] = []
-    for image_id in victims:
-        record = metadata.by_id(tx, tenant, image_id)
-        if record is not None:
-            removed += _untag(tx, tenant, record.names) + _delete(tx, tenant, record)
+    for victim in victims:
+        if metadata.by_id(tx, tenant, victim.id) == victim:
+            removed += _untag(tx, tenant, victim.names) + _delete(tx, tenant, victim)
     return removed

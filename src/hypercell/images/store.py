@@ -191,8 +191,11 @@ class ImageStore:
         return removed
 
     async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]:
-        images = await self.list(tenant)
-        victims = [image.id for image in images if not keep(image) and not self.in_use(image.id)]
+        records = await self._db.run(lambda tx: metadata.every(tx, tenant))
+        # Nothing is awaited from here to the transaction: whoever wants one of them now finds it gone, or not at all.
+        victims = [
+            record for record in records if not keep(self._image(self._legible(record))) and not self.in_use(record.id)
+        ]
         removed = await self._db.run(lambda tx: removal.prune(tx, tenant, victims))
         return removed, await self._sweep()
 
