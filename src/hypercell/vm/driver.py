@@ -8,10 +8,16 @@ tells how it ended, and finds it again after the daemon was restarted. It knows 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+DEVICE_MAC = "02:42:00:00:00:01"
+"""What a card is born with; `configure` gives it its container's address (docs/adr/0010-templates-and-pool.md)."""
+SLOT_BYTES = 1 << 40
+"""How large every disk looks to a guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,19 @@ class GuestKernel:
     """What `uname -r` will say."""
 
 
+class Template(Protocol):
+    """A saved VM that others are cloned from. Made by `Driver.make_template`; it ends with the daemon."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def bytes(self) -> int:
+        """Host memory that it holds."""
+
+    def close(self) -> None:
+        """Let go of it. Clones that were made of it go on."""
+
+
 @dataclass(frozen=True, slots=True)
 class VmSpec:
     id: str
@@ -84,6 +103,8 @@ class VmSpec:
     nic: Nic | None = None
     cpu_quota: float = 0.0
     """Host CPU time it may use, in cores (0: unlimited). Enforced by the host's cgroup where there is one."""
+    template: Template | None = None
+    """Launch clones it; its key must be that of this specification."""
 
 
 class ExitReason(StrEnum):
@@ -116,6 +137,9 @@ class Vm(Protocol):
     def pid(self) -> int: ...
     @property
     def accelerator(self) -> str: ...
+    @property
+    def device_mac(self) -> str:
+        """What its card was born with."""
 
     async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open the agent channel. One connection at a time. Raises `VmFailed` when the VM is gone."""
@@ -159,6 +183,19 @@ class Driver(Protocol):
         Raises `VmFailed('hypervisor-failed')`, `NoSpace`, `InvalidArgument`. On any error nothing is left: no
         process, socket, directory, cgroup or descriptor.
         """
+
+    def template_key(self, spec: VmSpec) -> str:
+        """A hash of all that shapes a template of *spec*. Only for a driver that can make some."""
+
+    async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        """Boot a VM of *spec*, let *settle* greet it and leave it alone again, save it, and end it.
+
+        Raises as `launch`, and what *settle* raises; nothing is left then.
+        """
+
+    async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
+        """The running VM *vm_id* is from now on `spec.id`, with its CPU quota and its disks in their slots. The
+        connection to its agent stays. Raises `VmFailed`, `NoSpace`; it may then go by either name."""
 
     async def adopt(self, vm_id: str) -> Vm | None:
         """The running VM of an earlier daemon, or None (and then nothing of it is left)."""

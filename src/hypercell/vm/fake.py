@@ -19,7 +19,7 @@ from hypercell.agent.fake.pipe import as_streams
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, VmFailed
 from hypercell.vm import spawn
-from hypercell.vm.driver import Capabilities, ExitReason, GuestKernel, HostUsage, Vm, VmExit, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Capabilities, ExitReason, GuestKernel, HostUsage, Vm, VmExit, VmSpec
 from hypercell.vm.records import check_id
 
 KERNEL = GuestKernel("fake", Path("/dev/null"), Path("/dev/null"), "", False, 0, "6.1.0-fake")
@@ -88,6 +88,7 @@ class FakeVm:
     """Implements `driver.Vm`: one daemon's view of a `FakeProcess`."""
 
     accelerator = "none"
+    device_mac = DEVICE_MAC
 
     def __init__(self, process: FakeProcess) -> None:
         self._process = process

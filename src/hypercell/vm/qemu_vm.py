@@ -12,7 +12,7 @@ from typing import Any
 
 from hypercell.base.errors import Unavailable, VmFailed
 from hypercell.vm import cgroups, usage
-from hypercell.vm.driver import ExitReason, HostUsage, VmExit
+from hypercell.vm.driver import DEVICE_MAC, ExitReason, HostUsage, VmExit
 from hypercell.vm.exits import Evidence, classify
 from hypercell.vm.processes import Process
 from hypercell.vm.qmp import LIMIT, Event, Qmp, Streams
@@ -66,6 +66,10 @@ class QemuVm:
     @property
     def accelerator(self) -> str:
         return self.record.accelerator
+
+    @property
+    def device_mac(self) -> str:
+        return DEVICE_MAC
 
     async def attach(self) -> None:
         """Connect to the console and the control socket. Returns when the hypervisor greets on the latter, or when

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The keeper of templates: each is built once, lazily, under a lock, and verified; it goes when nobody uses it, when
+memory is short, or when a clone of it did not come up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+
+from hypercell.agent.contract import Connect
+from hypercell.base.crash import crash_point
+from hypercell.base.errors import HypercellError
+from hypercell.base.ids import new_id
+from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
+from hypercell.vm.factory import memory
+from hypercell.vm.factory.greeting import Listener, greet
+from hypercell.vm.factory.ways import NotThisWay, SpareTap
+
+log = logging.getLogger(__name__)
+
+MOST = 8
+"""Templates that are kept at once: the one that was not used for longest makes room."""
+UNUSED = 1800.0
+"""Seconds after which a template that nobody used is dropped."""
+_PAUSES = (5.0, 300.0)
+"""Seconds from a failed build to the next, the first time and at most; doubled with each failure."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    template: Template
+    used: float
+    users: int = 0
+    dropped: bool = False
+
+    def drop(self) -> None:
+        self.dropped = True
+        if not self.users:
+            self.template.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    why: str
+    until: float
+    pause: float
+
+
+class Templates:
+    def __init__(
+        self,
+        driver: Driver,
+        connect: Connect,
+        spare: Callable[[], Awaitable[SpareTap]],
+        boot_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._driver = driver
+        self._connect = connect
+        self._spare = spare
+        self._timeout = boot_timeout
+        self._clock = clock
+        self._kept: dict[str, _Kept] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._builds: dict[str, asyncio.Task[None]] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def bytes(self) -> int:
+        """Host memory that they hold."""
+        return sum(kept.template.bytes for kept in self._kept.values())
+
+    @contextlib.contextmanager
+    def lease(self, key: str, spec: VmSpec) -> Iterator[Template]:
+        """The template of *key*, which is not closed while it is leased. Where there is none, it is built meanwhile.
+
+        Raises `NotThisWay` then.
+        """
+        kept = self._kept.get(key)
+        if kept is None:
+            raise NotThisWay(self._begin(key, spec))
+        kept.used = self._clock()
+        kept.users += 1
+        try:
+            yield kept.template
+        finally:
+            kept.users -= 1
+            if kept.dropped and not kept.users:
+                kept.template.close()
+
+    async def ensure(self, key: str, spec: VmSpec) -> bool:
+        """Build it, if it is not there; whether it is now."""
+        if key not in self._kept:
+            self._begin(key, spec)
+            build = self._builds.get(key)
+            if build is not None:
+                await asyncio.wait({build})
+        return key in self._kept
+
+    def proved(self, key: str) -> None:
+        """A clone of it is in use and well: what failed before is forgotten."""
+        self._failures.pop(key, None)
+
+    def failing(self, key: str) -> bool:
+        """Whether its last build failed, and the next has to wait."""
+        failure = self._failures.get(key)
+        return failure is not None and self._clock() < failure.until
+
+    def distrust(self, key: str, why: str) -> None:
+        """A clone of it did not come up, or is not to be trusted: drop it, and build no other for a while."""
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            log.warning("the template %s is dropped: %s", key[:12], why)
+            kept.drop()
+            self._failed(key, why)
+
+    def drop_unused(self, spared: set[str], all_of_them: bool = False) -> bool:
+        """Drop what nobody used for a while, or *all_of_them* that nobody uses now, but for *spared*; whether
+        anything was dropped."""
+        now = self._clock()
+        old = [
+            key
+            for key, kept in self._kept.items()
+            if key not in spared and not kept.users and (all_of_them or now - kept.used > UNUSED)
+        ]
+        for key in old:
+            self._kept.pop(key).drop()
+        return bool(old)
+
+    async def close(self) -> None:
+        for build in list(self._builds.values()):
+            build.cancel()
+        await asyncio.gather(*self._builds.values(), return_exceptions=True)
+        kept, self._kept = self._kept, {}
+        for one in kept.values():
+            one.drop()
+
+    # Building
+
+    def _begin(self, key: str, spec: VmSpec) -> str:
+        """Build it in the background, if that may be; why it is not there yet."""
+        failure = self._failures.get(key)
+        if failure is not None and self._clock() < failure.until:
+            return f"its template failed and will be built again later ({failure.why})"
+        if memory.available() < memory.reserve():
+            return "it has no template, and memory is short"
+        if key not in self._builds:
+            task = asyncio.create_task(self._build(key, spec), name=f"template {key[:12]}")
+            self._builds[key] = task
+            task.add_done_callback(lambda done: self._builds.pop(key, None))
+        return "its template is being built"
+
+    async def _build(self, key: str, spec: VmSpec) -> None:
+        async with self._one_at_a_time:
+            began = self._clock()
+            try:
+                template = await self._make(spec)
+            except (HypercellError, OSError) as error:
+                log.warning("the template for %s failed: %s", _size(spec), error)
+                self._failed(key, str(error))
+                return
+            except Exception as error:
+                log.exception("the template for %s failed", _size(spec))
+                self._failed(key, type(error).__name__)
+                return
+            self._make_room()
+            self._kept[key] = _Kept(template, self._clock())
+            taken = self._clock() - began
+            log.info("made a template for %s in %.1f s (%d MiB)", _size(spec), taken, template.bytes >> 20)
+
+    async def _make(self, spec: VmSpec) -> Template:
+        crash_point("template-begin")
+        template = await self._driver.make_template(await self._bare(spec), self._settle)
+        try:
+            crash_point("template-saved")
+            await self._verify(spec, template)
+        except BaseException:
+            template.close()
+            raise
+        crash_point("template-verified")
+        return template
+
+    async def _bare(self, spec: VmSpec, template: Template | None = None) -> VmSpec:
+        """A VM of that shape that is nobody's."""
+        tap = await self._spare()
+        nic = Nic(tap.descriptor, DEVICE_MAC)
+        return replace(spec, id=new_id(), disks={}, nic=nic, cpu_quota=0.0, template=template)
+
+    async def _settle(self, vm: Vm) -> None:
+        """The agent has greeted, has nothing to do, and is let alone again."""
+        agent = await greet(vm, self._connect, Listener(), self._timeout)
+        try:
+            await agent.request("ping", {}, self._timeout)
+        finally:
+            await agent.close()
+
+    async def _verify(self, spec: VmSpec, template: Template) -> None:
+        """One clone must answer."""
+        bare = await self._bare(spec, template)
+        vm = await self._driver.launch(bare)
+        try:
+            await self._settle(vm)
+        finally:
+            await asyncio.shield(self._driver.discard(bare.id))
+
+    def _failed(self, key: str, why: str) -> None:
+        first, longest = _PAUSES
+        before = self._failures.get(key)
+        pause = first if before is None else min(longest, 2 * before.pause)
+        self._failures[key] = _Failure(why, self._clock() + pause, pause)
+        for old in list(self._failures)[: -4 * MOST]:
+            del self._failures[old]
+
+    def _make_room(self) -> None:
+        while len(self._kept) >= MOST:
+            idle = [key for key, kept in self._kept.items() if not kept.users] or list(self._kept)
+            self._kept.pop(min(idle, key=lambda key: self._kept[key].used)).drop()
+
+
+def _size(spec: VmSpec) -> str:
+    return f"{spec.memory_mib} MiB and {spec.vcpus} CPU{'s' * (spec.vcpus > 1)}"

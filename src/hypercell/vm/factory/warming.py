@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is expensive the first time is done before anybody waits for it: a fresh clone carries out one container of
+ours, so that the hypervisor has translated, and the guest's kernel has set up, all that a start runs through."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from hypercell.agent.contract import Agent
+from hypercell.vm.driver import Disk, Slot
+from hypercell.vm.factory.greeting import Listener
+from hypercell.vm.factory.ways import Json
+
+NAME = "warming"
+"""Of the container, and of the host while it lasts."""
+# Addresses for documentation (RFC 5737): nothing joins the tap of a pooled VM, so nobody hears of them.
+_ADDRESS, _GATEWAY = "192.0.2.2/24", "192.0.2.1"
+_MAC = "02:42:c0:00:02:02"
+_TIMEOUT = 30.0
+
+
+class Sample(Protocol):
+    """A container of ours, of the kind that users have."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its OCI `config.json`; the program ends by itself."""
+
+    @property
+    def files(self) -> Sequence[Json]:
+        """As `container.create` wants them."""
+
+    def disks(self, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
+        """Its image, and a writable layer to throw away: needed until the VM is launched."""
+
+
+async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
+    """Run *sample* to its end, and leave nothing of it. Raises `HypercellError`, `TimeoutError`."""
+    ended = asyncio.Event()
+    listener.target = lambda event: ended.set() if event.get("event") == "process.exited" else None
+    try:
+        async with asyncio.timeout(_TIMEOUT):
+            await agent.request("configure", _configuration(device_mac))
+            outputs = [agent.new_stream() for _ in range(2)]
+            reading = [asyncio.ensure_future(_read(agent, stream)) for stream in outputs]
+            try:
+                await agent.request("container.create", _container(sample, *outputs))
+                await agent.request("container.start", {"container": NAME})
+                await asyncio.gather(ended.wait(), *reading)
+            finally:
+                for task in reading:
+                    task.cancel()
+                await asyncio.gather(*reading, return_exceptions=True)
+            await agent.request("container.delete", {"container": NAME})
+    finally:
+        listener.target = _ignore
+
+
+async def _read(agent: Agent, stream: int) -> None:
+    output = agent.output(stream)
+    while await output.read():
+        output.acknowledge(output.position)
+    output.acknowledge(output.position + 1)
+
+
+def _configuration(device_mac: str) -> Json:
+    """All of it will be replaced when the VM is claimed."""
+    interface = {"device_mac": device_mac, "mac": _MAC, "name": "eth0", "mtu": 1500}
+    return {
+        "hostname": NAME,
+        "clock_ns": time.time_ns(),
+        "entropy": b64encode(os.urandom(64)).decode(),
+        "machine_id": os.urandom(16).hex(),
+        "interfaces": [{**interface, "addresses": [_ADDRESS], "gateway": _GATEWAY}],
+        "sysctl": {},
+    }
+
+
+def _container(sample: Sample, stdout: int, stderr: int) -> Json:
+    return {
+        "container": NAME,
+        "root": {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}},
+        "config": dict(sample.config),
+        "files": list(sample.files),
+        "stdin": 0,
+        "stdout": stdout,
+        "stderr": stderr,
+        "rows": 24,
+        "columns": 80,
+    }
+
+
+def _ignore(event: Json) -> None:
+    pass
