@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hypercell.base.db import Database, Transaction
-from hypercell.base.errors import Internal, NoSpace
+from hypercell.base.errors import HypercellError, Internal, NoSpace, Unavailable
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ async def test_migrations_run_once_in_order_and_half_a_one_leaves_nothing(db: Da
     await db.migrate("room", scripts)
     await db.migrate("room", scripts)
     (scripts / "0002_second.sql").write_text("INSERT INTO a VALUES (2);\nINSERT INTO missing VALUES (1);\n")
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(Internal):
         await db.migrate("room", scripts)
     (scripts / "0002_second.sql").write_text("INSERT INTO a\n VALUES (';');\n")
     await db.migrate("room", scripts)
@@ -102,3 +102,77 @@ async def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
     database = await Database.open(tmp_path / "db")
     assert await database.run(count) == 50
     await database.close()
+
+
+async def test_a_database_that_another_program_holds_says_so_and_goes_on_later(db: Database, tmp_path: Path) -> None:
+    await db.run(lambda tx: tx.execute("PRAGMA busy_timeout = 0") and None)
+    other = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="another program holds the database: try again"):
+        await db.run(count)
+    other.execute("ROLLBACK")
+    other.close()
+    assert await db.run(count) == 0
+
+
+async def test_a_database_that_cannot_be_written_says_so(db: Database) -> None:
+    await db.run(lambda tx: tx.execute("PRAGMA query_only = 1") and None)
+    with pytest.raises(Unavailable, match="read-only"):
+        await db.run(lambda tx: tx.execute("INSERT INTO t VALUES (1, 'a')") and None)
+
+
+async def test_a_file_that_is_no_database_is_not_opened_and_stays_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "db"
+    file.write_bytes(b"not a database" * 1000)
+    with pytest.raises(Internal, match=r"cannot open the database .*damaged .*restore the file from a backup"):
+        await Database.open(file)
+    assert file.read_bytes() == b"not a database" * 1000
+
+
+async def test_a_database_with_torn_pages_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "db"
+    database = await Database.open(file)
+    await database.run(lambda tx: tx.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, s TEXT)") and None)
+    await database.run(lambda tx: tx.execute("INSERT INTO t (s) VALUES (?)", ("x" * 100_000,)) and None)
+    await database.close()
+    with file.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(b"\xff" * 8192)
+    database = await Database.open(file)
+    with pytest.raises(Internal, match="the database is damaged"):
+        await database.run(lambda tx: tx.execute("SELECT sum(length(s)) FROM t").fetchall())
+    await database.close()
+
+
+async def test_a_row_that_breaks_a_rule_is_its_owners_to_explain(db: Database) -> None:
+    await db.run(lambda tx: tx.execute("INSERT INTO t VALUES (1, 'a')") and None)
+    with pytest.raises(sqlite3.IntegrityError):
+        await db.run(lambda tx: tx.execute("INSERT INTO t VALUES (1, 'b')") and None)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, NoSpace),
+        (sqlite3.SQLITE_BUSY_SNAPSHOT, Unavailable),
+        (sqlite3.SQLITE_LOCKED_SHAREDCACHE, Unavailable),
+        (sqlite3.SQLITE_READONLY_DBMOVED, Unavailable),
+        (sqlite3.SQLITE_CANTOPEN, Unavailable),
+        (sqlite3.SQLITE_IOERR_FSYNC, Unavailable),
+        (sqlite3.SQLITE_CORRUPT_INDEX, Internal),
+        (sqlite3.SQLITE_ERROR, Internal),
+        (None, Internal),
+    ],
+)
+async def test_no_error_of_the_file_comes_out_as_sqlites_own(
+    db: Database, code: int | None, kind: type[HypercellError]
+) -> None:
+    def fail(tx: Transaction) -> None:
+        error = sqlite3.OperationalError("details")
+        if code is not None:
+            error.sqlite_errorcode = code
+        raise error
+
+    with pytest.raises(kind) as caught:
+        await db.run(fail)
+    assert caught.value.hint

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from hypercell.base.errors import Internal, NoSpace
+from hypercell.base.errors import HypercellError, Internal, NoSpace, Unavailable
 
 T = TypeVar("T")
 Transaction = sqlite3.Connection
@@ -44,13 +44,17 @@ class Database:
             connection = await asyncio.get_running_loop().run_in_executor(thread, _connect, path)
         except sqlite3.Error as error:
             thread.shutdown()
-            raise Internal(f"cannot open the database {path}: {error}") from error
+            failure = _failure(error)
+            failure.message = f"cannot open the database {path}: {failure.message}"
+            raise failure from error
         return cls(connection, thread)
 
     async def run(self, work: Callable[[Transaction], T]) -> T:
         """Call *work* inside one write transaction, in the database's thread. Its exception rolls back and comes out.
 
-        Raises `NoSpace` when the disk is full. A caller that is cancelled leaves the transaction to finish.
+        Raises `NoSpace` when the disk is full, `Unavailable` when the file cannot be read or written now, `Internal`
+        when it is damaged; `sqlite3.IntegrityError` is for *work*'s owner to explain. A caller that is cancelled
+        leaves the transaction to finish.
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
@@ -64,8 +68,8 @@ class Database:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise NoSpace("the disk of the database is full", "free space there and try again") from error
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.IntegrityError):
+                raise _failure(error) from error
             raise
         return result
 
@@ -93,16 +97,47 @@ class Database:
         self._thread.shutdown()
 
 
+def _failure(error: sqlite3.Error) -> HypercellError:
+    """What SQLite says in the house's words (sqlite.org/rescode.html)."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the low byte is the kind, the rest its details
+        case sqlite3.SQLITE_FULL:
+            return NoSpace("the disk of the database is full", "free space there and try again")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Unavailable("another program holds the database", "try again when it is done (a backup? sqlite3?)")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH:
+            return Unavailable(
+                "the database cannot be written to", "its file or file system is read-only: see `mount` and dmesg"
+            )
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOLFS | sqlite3.SQLITE_PROTOCOL:
+            words = f"the database cannot be reached ({error})"
+            return Unavailable(words, "see whether its disk is there and well (dmesg), then try again")
+        case sqlite3.SQLITE_NOMEM:
+            return Unavailable("the machine has no memory for the database", "try again when it has")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            words = f"the database is damaged ({error})"
+            return Internal(words, "stop the daemon, and restore the file from a backup or with sqlite3's .recover")
+        case _:
+            return Internal(f"the database failed: {error}", "see the daemon's log")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    path.chmod(0o600)
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
     connection.text_factory = _text
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL survives a killed daemon; only a power cut may lose the last transactions, and recovery settles those.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    path.chmod(0o600)
-    return connection
 
 
 def _text(stored: bytes) -> str | bytes:
