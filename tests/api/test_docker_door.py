@@ -244,7 +244,7 @@ async def test_an_inspection_has_what_clients_read(client: Client, make: Make) -
     assert binding["HostIp"] == "0.0.0.0"
     assert int(binding["HostPort"]) > 1024
     assert isinstance(view["SizeRw"], int)
-    assert {"kernel", "accelerator", "vcpus", "memory", "trace"} <= view["Hypercell"].keys()
+    assert {"kernel", "accelerator", "vcpus", "memory", "Trace"} <= view["Hypercell"].keys()
     await client.ask("POST", f"/containers/{name}/stop?t=0")
     _, stopped = await client.ask("GET", f"/containers/{name}/json")
     assert (stopped["NetworkSettings"]["IPAddress"], stopped["NetworkSettings"]["Ports"]) == ("", {})

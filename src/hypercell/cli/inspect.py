@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hypercell.cli import output
+from hypercell.cli import output, trace
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit
 
@@ -17,15 +17,23 @@ from hypercell.cli.exit import Exit
 @click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look only at these.")
 @click.option("-s", "--size", is_flag=True, help="Sizes of containers too.")
 @click.option("-f", "--format", "template", metavar="json|TEMPLATE", help="Print only this.")
+@click.option("--trace", "traced", is_flag=True, help="Where the time of containers' last starts went, as a table.")
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj
-def inspect_command(client: Client, names: tuple[str, ...], kind: str | None, size: bool, template: str | None) -> None:
+def inspect_command(
+    client: Client, names: tuple[str, ...], kind: str | None, size: bool, template: str | None, traced: bool
+) -> None:
     """Show everything about containers or images, as JSON.
 
     \b
     hypercell inspect web
     hypercell inspect -f '{{.State.Status}}' web
+    hypercell inspect --trace web
     """
+    if traced:
+        if template or kind == "image":
+            raise click.UsageError("--trace is for containers, and goes without --format")
+        kind = "container"
     found: list[Any] = []
     missing = False
     for name in names:
@@ -35,7 +43,10 @@ def inspect_command(client: Client, names: tuple[str, ...], kind: str | None, si
             missing = True
         else:
             found.append(value)
-    if template and template != "json":
+    if traced:
+        for value in found:
+            trace.show(value)
+    elif template and template != "json":
         for value in found:
             click.echo(output.render(template, value))
     else:

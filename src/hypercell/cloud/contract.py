@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from hypercell.node.admission import Waiting
 from hypercell.node.network import Port, PublishedPort
+from hypercell.node.trace import Trace
 from hypercell.node.types import (
     OPERATOR_TENANT,
     Attachment,
@@ -43,6 +44,7 @@ __all__ = [
     "RestartPolicy",
     "State",
     "Status",
+    "Trace",
     "Ulimit",
     "Waiting",
 ]
@@ -140,9 +142,11 @@ class ContainerView:
     port: Port
     exec_ids: tuple[str, ...] = ()
     vm: Mapping[str, Any] = field(default_factory=dict)
-    """vcpus, memory, kernel, accelerator, start trace (name -> milliseconds) …"""
+    """vcpus, memory, kernel, accelerator …"""
     waiting: Waiting | None = None
     """What keeps its start waiting for its turn."""
+    trace: Trace | None = None
+    """Where the time of its last start went, if this daemon started it."""
     size_rw: int | None = None
     size_root: int | None = None
 

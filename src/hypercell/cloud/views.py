@@ -58,6 +58,7 @@ class Views:
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
             vm=_vm(container),
             waiting=container.waiting,
+            trace=container.trace,
             size_rw=size_rw,
             size_root=size_root,
         )
@@ -84,5 +85,4 @@ def _vm(container: Container) -> dict[str, Any]:
         "release": services.kernel.release,
         "accelerator": pod.vm.accelerator if pod.vm is not None else services.driver.capabilities.accelerator,
         "reason": container.record.reason,
-        "trace": dict(container.trace),
     }

@@ -11,6 +11,7 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.images.contract import Images
 from hypercell.node.admission import Admission
+from hypercell.node.figures import Figures
 from hypercell.node.network import Network
 from hypercell.node.node import Node
 from hypercell.node.pressure import Gauge
@@ -52,6 +53,7 @@ async def open_node(
         storage=storage,
         tasks=Tasks(),
         admission=Admission(config, Gauge()),
+        figures=Figures(),
         bounds=bounds or Bounds(),
         emit=lambda event: None,
     )

@@ -27,6 +27,7 @@ from hypercell.node.records import Phase, Record
 from hypercell.node.restart_policy import Backoff
 from hypercell.node.run import Ending, Run
 from hypercell.node.services import NodeEvent, Services
+from hypercell.node.trace import Trace
 from hypercell.node.types import Output, State, Status
 from hypercell.node.waits import Waits
 
@@ -70,7 +71,8 @@ class Container:
         self.pending_restart: asyncio.Task[None] | None = None
         self.execs: dict[str, Exec] = {}
         self.console = (24, 80)
-        self.trace: dict[str, float] = {}
+        self.trace: Trace | None = None
+        """Of its last start in this daemon's life."""
         self.forget: Callable[[], None] = lambda: None
         """Set by the node: takes it off the list."""
         self.after_end: Callable[[Container], Awaitable[None]] = _nothing

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from hypercell.base.arrival import ARRIVED
 from hypercell.base.errors import HypercellError, NotFound, NotModified
 from hypercell.node import recovery, removal, restarting, rows, starting
 from hypercell.node.container import Container
@@ -186,7 +187,7 @@ class Node:
 
     async def _start(self, container: Container) -> None:
         try:
-            await starting.start(container)
+            await starting.start(container, ARRIVED.get())
         except NotModified:
             raise
         except HypercellError:

@@ -106,7 +106,7 @@ class Pod:
         crash_point("vm-launched")
         if self.doomed:
             raise VmFailed(WORDS["shutdown"], "shutdown")
-        with trace.step("boot"):
+        with trace.step("guest"):
             try:
                 self.agent = await self._connect(self.vm, services.config.boot_timeout)
             except VmEnded as ended:

@@ -10,6 +10,7 @@ from hypercell.agent.contract import Connect
 from hypercell.base.config import Config
 from hypercell.images.contract import Images
 from hypercell.node.admission import Admission
+from hypercell.node.figures import Figures
 from hypercell.node.network import Network
 from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
@@ -61,5 +62,6 @@ class Services:
     storage: Storage
     tasks: Tasks
     admission: Admission
+    figures: Figures
     bounds: Bounds
     emit: EventSink

@@ -17,6 +17,7 @@ from hypercell.node.admission import Cost, Place
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
 from hypercell.node.ending import follow, release_clients
+from hypercell.node.figures import kind_of
 from hypercell.node.records import Phase, Record
 from hypercell.node.run import FAILED_START, Run, exec_failure
 from hypercell.node.tasks import together
@@ -27,37 +28,42 @@ from hypercell.vm.driver import Disk, Slot
 log = logging.getLogger(__name__)
 
 
-async def start(container: Container) -> None:
-    """Start it for the user. Raises `NotModified`, `Conflict`, `ExecFailed`, `VmFailed`, `NoSpace`."""
+async def start(container: Container, arrived: float = 0.0) -> None:
+    """Start it for the user, whose request *arrived* then (see `Trace`).
+
+    Raises `NotModified`, `Conflict`, `ExecFailed`, `VmFailed`, `NoSpace`, `Unavailable`.
+    """
     async with container.lock:
         container.refuse_unusable()
         if container.status is Status.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
         if container.active:
             raise NotModified(f"container {container.id} is running")
-        await launch(container, restart_count=0)
+        await launch(container, 0, arrived)
 
 
-async def launch(container: Container, restart_count: int) -> None:
+async def launch(container: Container, restart_count: int, arrived: float = 0.0) -> None:
     """The start itself; the caller holds the lock."""
     before = container.record
     container.starting, container.aborted, container.ending_by_user = True, False, False
     container.pod.doomed = False
     container.early_events.clear()
-    trace = Trace()
+    container.trace = trace = Trace(arrived)
     try:
         with trace.step("admission"):
             container.place = _enter(container)
             await container.place.turn()
         run = await _launch(container, trace, restart_count)
     except BaseException as error:
+        trace.outcome = kind_of(error)
         await _undo(container, before, error)
     finally:
         if container.place is not None:
             container.place.leave()
             container.place = None
         container.starting = False
-        container.trace = trace.finish()
+        trace.finish()
+        container.services.figures.started(trace)
     container.run = run
     container.status = Status.RUNNING
     container.record = replace(container.record, phase=Phase.RUNNING, started_ns=time.time_ns())
@@ -109,7 +115,7 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
         raise
     _check_aborted(container)
     crash_point("container-created")
-    with trace.step("container"):
+    with trace.step("process"):
         await _start_program(container, agent, run)
     crash_point("container-started")
     return run

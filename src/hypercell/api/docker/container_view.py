@@ -8,7 +8,7 @@ from typing import Any
 from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
-from hypercell.cloud.contract import ContainerRequest, ContainerView, Status
+from hypercell.cloud.contract import ContainerRequest, ContainerView, Status, Trace
 from hypercell.node.network import PublishedPort
 
 Json = dict[str, Any]
@@ -92,16 +92,39 @@ def inspect_json(view: ContainerView) -> Json:
         "Mounts": [],
         "Config": config_json(view),
         "NetworkSettings": network_settings_json(view),
-        "Hypercell": {"Size": request.size, **view.vm},
+        "Hypercell": hypercell_json(view),
     }
-    if view.waiting is not None:
-        waiting = view.waiting
-        told = {"Reason": waiting.reason, "Since": rfc3339(waiting.since_ns), "Position": waiting.position}
-        document["Hypercell"]["Waiting"] = told
     if view.size_rw is not None:
         document["SizeRw"] = view.size_rw
         document["SizeRootFs"] = view.size_root or 0
     return document
+
+
+def hypercell_json(view: ContainerView) -> Json:
+    """What docker has no word for: the VM, how its start went, and what keeps a start waiting."""
+    document: Json = {"Size": view.request.size, **view.vm, "Trace": trace_json(view.trace) if view.trace else None}
+    if (waiting := view.waiting) is not None:
+        since = rfc3339(waiting.since_ns)
+        document["Waiting"] = {"Reason": waiting.reason, "Since": since, "Position": waiting.position}
+    return document
+
+
+def trace_json(trace: Trace) -> Json:
+    """Times in milliseconds, those of the steps after the begin."""
+    return {
+        "Way": trace.way,
+        "Note": trace.note,
+        "Failed": trace.outcome,
+        "Total": _milliseconds(trace.total),
+        "Steps": [
+            {"Name": step.name, "Start": _milliseconds(step.start), "Took": _milliseconds(step.took)}
+            for step in list(trace.steps)
+        ],
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
 
 
 def state_json(view: ContainerView) -> Json:

@@ -20,6 +20,7 @@ from hypercell.api.http.head import MalformedRequest, body_length, split_target
 from hypercell.api.http.hijack import run_hijack
 from hypercell.api.http.messages import Headers, Hijack, Reply, Request, Response, StreamResponse
 from hypercell.api.http.routing import UNLIMITED, Route, split_version
+from hypercell.base.arrival import ARRIVED
 from hypercell.base.errors import HypercellError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Connection(Generic[A]):
             event = await self._next_request()
             if event is None:
                 return False
+            ARRIVED.set(time.perf_counter())
             request = self._open(event)
         except (HypercellError, h11.RemoteProtocolError) as error:
             return await self._refuse(_as_http(error))
