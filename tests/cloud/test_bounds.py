@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from hypercell.base.errors import InvalidArgument
+from hypercell.base.errors import InvalidArgument, NotFound
 from hypercell.cloud.contract import ContainerRequest, ExecRequest, PublishedPort
-from tests.support.house import House, T
+from hypercell.node.exec_eviction import WAITING, WAITING_BYTES, WAITING_SECONDS
+from tests.support.house import House, T, read
 from tests.support.image_shelf import image
 
 EVERY = ("1-65535/tcp", "1-65535/udp")
@@ -57,12 +58,55 @@ async def test_a_range_that_an_image_exposes_is_so_many_ports(home: House) -> No
     assert warnings == []
 
 
-async def test_an_event_carries_no_command_of_a_megabyte(home: House) -> None:
+async def test_an_event_carries_no_command_of_half_a_megabyte(home: House) -> None:
     ident = await home.run("sleep", "infinity")
     assert home.cloud is not None
-    await home.containers.exec_create(T, ident, ExecRequest(("echo", "x" * 2**20)))
+    await home.containers.exec_create(T, ident, ExecRequest(("echo", "x" * 2**19)))
     events = home.cloud.events.subscribe(T, since_ns=1, until_ns=1 << 62)
     async for event in events:
         assert len(event.action) < 5000
         if event.action.startswith("exec_create: echo xxx"):
             break
+
+
+async def test_an_exec_that_no_guest_could_be_sent_is_refused(home: House) -> None:
+    ident = await home.run("sleep", "infinity")
+    with pytest.raises(InvalidArgument, match="longer than 768 KiB: put long values into files"):
+        await home.containers.exec_create(T, ident, ExecRequest(("echo", "x" * 2**20)))
+
+
+async def started(home: House, exec_id: str) -> bytes:
+    attachment = await home.containers.exec_start(T, exec_id, False)
+    return await read(attachment.output())
+
+
+async def test_execs_that_nobody_starts_give_way_to_those_that_somebody_does(home: House) -> None:
+    ident = await home.run("sleep", "infinity")
+    idle = [await home.containers.exec_create(T, ident, ExecRequest(("true",))) for _ in range(WAITING + 5)]
+    assert len(home.node.get(ident).execs) == WAITING
+    assert await started(home, await home.containers.exec_create(T, ident, ExecRequest(("echo", "hi")))) == b"hi\n"
+    for gone in idle[:5]:
+        with pytest.raises(NotFound, match="No such exec instance"):
+            await home.containers.exec_start(T, gone, False)
+    await started(home, idle[-1])
+
+
+async def test_large_execs_that_nobody_starts_are_bounded_by_their_bytes(home: House) -> None:
+    ident = await home.run("sleep", "infinity")
+    for _ in range(20):
+        last = await home.containers.exec_create(T, ident, ExecRequest(("true", "x" * 700_000)))
+    execs = home.node.get(ident).execs
+    assert sum(known.spec.size for known in execs.values()) <= WAITING_BYTES and len(execs) > 1
+    await started(home, last)
+
+
+async def test_an_exec_that_was_not_started_for_long_is_forgotten_and_a_running_one_never(home: House) -> None:
+    ident = await home.run("sleep", "infinity")
+    container = home.node.get(ident)
+    running = await home.containers.exec_create(T, ident, ExecRequest(("sleep", "infinity")))
+    await home.containers.exec_start(T, running, True)
+    idle = await home.containers.exec_create(T, ident, ExecRequest(("true",)))
+    for known in container.execs.values():
+        known.created -= WAITING_SECONDS + 1
+    fresh = await home.containers.exec_create(T, ident, ExecRequest(("true",)))
+    assert set(container.execs) == {running, fresh} and idle not in container.execs

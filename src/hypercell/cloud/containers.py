@@ -24,7 +24,7 @@ from hypercell.cloud.contract import (
     LogRecord,
     RestartPolicy,
 )
-from hypercell.cloud.creation import Creation
+from hypercell.cloud.creation import Creation, check_size
 from hypercell.cloud.names import Names
 from hypercell.cloud.views import Views
 from hypercell.images.contract import Images
@@ -190,13 +190,15 @@ class ContainerService:
         validate.check_process_strings(request.args, request.env, request.working_dir, request.user)
         if request.console_size is not None:
             _check_console(*request.console_size)
+        process = oci.exec_process(container.record.spec.oci["process"], request)
         spec = ExecSpec(
-            process=oci.exec_process(container.record.spec.oci["process"], request),
+            process=process,
             tty=request.tty,
             stdin=request.attach_stdin,
             stdout=request.attach_stdout,
             stderr=request.attach_stderr,
             console_size=request.console_size,
+            size=check_size(process, "the command and environment together"),
         )
         exec_ = Exec(new_id(), container.id, spec, container.services)
         container.add_exec(exec_)

@@ -88,9 +88,14 @@ def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerS
         restart=request.restart,
         auto_remove=request.auto_remove,
     )
-    if len(json.dumps((spec.oci, spec.files))) > MAX_SPEC:
-        raise InvalidArgument(
-            f"the command, environment and profiles together are longer than {MAX_SPEC >> 10} KiB",
-            "put long values into files of the image",
-        )
+    check_size((spec.oci, spec.files), "the command, environment and profiles together")
     return spec
+
+
+def check_size(document: object, what: str) -> int:
+    """Bytes of *document* as JSON. Raises `InvalidArgument` for one that the guest could not be sent."""
+    size = len(json.dumps(document))
+    if size > MAX_SPEC:
+        words = f"{what} are longer than {MAX_SPEC >> 10} KiB"
+        raise InvalidArgument(words, "put long values into files of the image")
+    return size

@@ -19,6 +19,7 @@ from hypercell.base.errors import Conflict, HypercellError, NotModified, Unavail
 from hypercell.node.admission import Place, Waiting
 from hypercell.node.attach import ContainerAttachment, RunInput
 from hypercell.node.exec import Exec, ExecAttachment
+from hypercell.node.exec_eviction import evict
 from hypercell.node.guest_state import ContainerState
 from hypercell.node.logs import Log
 from hypercell.node.output import RunOutput
@@ -38,7 +39,6 @@ SIGKILL = 9
 KILLED = 128 + SIGKILL
 VM_DIED = 255
 """Exit code of a program whose VM ended under it: nobody knows a better one."""
-_KEPT_EXECS = 100
 
 
 class Container:
@@ -329,10 +329,8 @@ class Container:
         if self.status is Status.PAUSED:
             raise Conflict(f"container {self.id} is paused, unpause the container before exec")
         self.agent()
-        ended = [known for known in self.execs.values() if known.exited.is_set()]
-        for old in ended[: max(0, len(self.execs) - _KEPT_EXECS)]:
-            del self.execs[old.id]
         self.keep_exec(exec_)
+        evict(self.execs, time.monotonic())
 
     def keep_exec(self, exec_: Exec) -> None:
         self.execs[exec_.id] = exec_

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,8 @@ class ExecSpec:
     stdout: bool = True
     stderr: bool = True
     console_size: tuple[int, int] | None = None
+    size: int = 0
+    """Bytes of *process* as JSON."""
 
 
 class Exec:
@@ -42,6 +45,7 @@ class Exec:
         self.id = exec_id
         self.container_id = container_id
         self.spec = spec
+        self.created = time.monotonic()
         self.pid = 0
         self.running = False
         self.exit_code: int | None = None
