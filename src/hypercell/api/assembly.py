@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 
 from hypercell import agent
 from hypercell.api.docker import Engine, Facts
@@ -17,6 +18,7 @@ from hypercell.base.errors import VmFailed
 from hypercell.cloud import codec, open_cloud
 from hypercell.images.store import open_store
 from hypercell.node import open_node
+from hypercell.node.metrics import metrics
 from hypercell.vm import find_kernel, find_program, open_driver, probe
 from hypercell.vm.driver import Driver, GuestKernel
 
@@ -42,7 +44,8 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         stack.push_async_callback(cloud.close)
         told = _hypervisor(config, driver, kernel)
         facts = Facts(machine_id=engine_id(config), hypervisor=lambda: told)
-        yield Engine(cloud.containers, images, cloud.events, network, config, facts)
+        machine = partial(metrics, node)
+        yield Engine(cloud.containers, images, cloud.events, network, config, facts, machine=machine)
 
 
 def _accelerator(config: Config) -> str:

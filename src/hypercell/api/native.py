@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Routes that docker has not: `/hypercell/…`."""
+"""Routes that docker has not: `/metrics`, `/hypercell/…`."""
 
 from __future__ import annotations
 
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.http import Response, Route, json_response
+from hypercell.api.metrics import get_metrics
 
 
 async def doctor(call: Call) -> Response:
@@ -13,4 +14,4 @@ async def doctor(call: Call) -> Response:
     return json_response({"checks": await examine(call.app.config)})
 
 
-ROUTES: list[Route[Engine]] = [Route("GET", "/hypercell/doctor", doctor)]
+ROUTES: list[Route[Engine]] = [Route("GET", "/metrics", get_metrics), Route("GET", "/hypercell/doctor", doctor)]

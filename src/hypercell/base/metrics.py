@@ -2,7 +2,8 @@
 """Counts and distributions, and the text in which Prometheus reads them.
 
 The format is Prometheus' text exposition format 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/.
-Everything is counted in the event loop's thread, so nothing is locked.
+Everything is counted in the event loop's thread, so nothing is locked; and a client library that locks each value and
+brings a web server along would cost the daemon more than it counts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Self
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Labels = tuple[str, ...]
@@ -31,31 +33,36 @@ class Metric:
         raise NotImplementedError
 
 
-class Counter(Metric):
-    """Only ever grows. Without labels it begins at 0; with them a value begins to exist when it is first counted."""
-
-    kind = "counter"
+class _Values(Metric):
+    """Without labels it begins at 0; with them a value begins to exist when it is first told."""
 
     def __init__(self, name: str, help_text: str, labels: Sequence[str] = ()) -> None:
         super().__init__(name, help_text, labels)
         self.values: dict[Labels, float] = {} if labels else {(): 0}
 
-    def count(self, *labels: str, by: float = 1) -> None:
-        self.values[labels] = self.values.get(labels, 0) + by
+    def set(self, value: float, *labels: str) -> Self:
+        """For what is counted elsewhere, and looked up when somebody asks."""
+        self.values[labels] = value
+        return self
 
     def samples(self) -> Iterator[str]:
         for labels, value in self.values.items():
             yield sample(self.name, dict(zip(self.labels, labels, strict=True)), value)
 
 
-class Gauge(Counter):
-    """What is so at the moment; filled in when somebody asks."""
+class Counter(_Values):
+    """Only ever grows."""
+
+    kind = "counter"
+
+    def count(self, *labels: str, by: float = 1) -> None:
+        self.values[labels] = self.values.get(labels, 0) + by
+
+
+class Gauge(_Values):
+    """What is so at the moment."""
 
     kind = "gauge"
-
-    def set(self, value: float, *labels: str) -> Gauge:
-        self.values[labels] = value
-        return self
 
 
 class Histogram(Metric):

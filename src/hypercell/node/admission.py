@@ -120,18 +120,18 @@ class Place:
 
 class Admission:
     def __init__(self, config: Config, gauge: Gauge, cleanups: Callable[[], int] = lambda: 0) -> None:
-        self._reserve = config.reserve_memory
+        self.reserve = config.reserve_memory
         self._patience = config.launch_wait
         self._longest = config.launch_queue
         self._at_once = config.launches_at_once or launches_for(os.cpu_count() or 1)
         self._gauge = gauge
-        self._cleanups = cleanups
+        self.cleanups = cleanups
         self._boots, self._claims = Line[Place](), Line[Place]()
         self._tick: asyncio.TimerHandle | None = None
         self._settling = 0
         """Bytes touched since the last reading by launches that have ended: not yet in what is measured."""
         self._settled = float("-inf")
-        self._expected = 0
+        self.expected = 0
         """Bytes that the launches under way are going to touch."""
         self._typical = _TYPICAL
         self._closing = False
@@ -200,7 +200,7 @@ class Admission:
         self._count(place, 1)
 
     def _count(self, place: Place, sign: int) -> None:
-        self._expected += sign * place.touches
+        self.expected += sign * place.touches
         if place.cost.boots:
             self.booting += sign
         else:
@@ -255,7 +255,7 @@ class Admission:
         return self._no_memory(place)
 
     def _no_cpu(self) -> str:
-        pressure, cleanups = self._gauge.read(), self._cleanups()
+        pressure, cleanups = self._gauge.read(), self.cleanups()
         most = self._at_once
         crowded = pressure.cpu > _CROWDED and pressure.runnable - self.booting > 2 * (os.cpu_count() or 1)
         if crowded:
@@ -273,20 +273,20 @@ class Admission:
             self._settling, self._settled = 0, self._gauge.reading
         if pressure.memory > _STALLED and self.booting + self.claiming:
             return f"memory: the machine was held up by the want of it {pressure.memory:.0%} of the last second"
-        expected = self._expected + self._settling
+        expected = self.expected + self._settling
         if not place.cost.boots and (head := self._boots.head()) is not None and not self._no_cpu():
             expected += head.touches  # it waits for memory only: small ones must not take it from under its nose
-        if pressure.available - self._reserve - expected >= place.touches:
+        if pressure.available - self.reserve - expected >= place.touches:
             return ""
         return (
-            f"memory: {pressure.available // MIB} MiB are available, of which {self._reserve // MIB} MiB are kept free "
+            f"memory: {pressure.available // MIB} MiB are available, of which {self.reserve // MIB} MiB are kept free "
             f"and {expected // MIB} MiB expected by launches under way; it needs {place.touches // MIB} MiB"
         )
 
     # Refusals
 
     def _refuse_too_big(self, place: Place) -> None:
-        if place.memory > (most := self._gauge.read().total - self._reserve):
+        if place.memory > (most := self._gauge.read().total - self.reserve):
             self.refused["size"] += 1
             raise Unavailable(
                 f"a VM of {place.memory // MIB} MiB does not fit on this machine, which has {most // MIB} MiB for VMs",

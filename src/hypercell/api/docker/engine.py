@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypercell.api.docker.facts import Facts
 from hypercell.api.http import Request
 from hypercell.base.config import Config
+from hypercell.base.metrics import Counter, Metric
 from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events
 from hypercell.images.contract import Images
 from hypercell.node.network import Network
+
+
+def new_pulls() -> Counter:
+    return Counter("hypercell_image_pulls_total", "Images asked of registries, by how it went.", ("result",))
 
 
 @dataclass(slots=True)
@@ -26,6 +32,9 @@ class Engine:
     """The local socket is the operator."""
     image_warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """By image id: see `create.image_warnings`."""
+    machine: Callable[[], list[Metric]] = list
+    """What the machine that containers run on is counted by."""
+    pulls: Counter = field(default_factory=new_pulls)
 
 
 Call = Request[Engine]

@@ -35,7 +35,12 @@ async def _pull(call: Call, name: str) -> StreamResponse:
     platform = call.query.get("platform")
 
     async def work(progress: ProgressSink) -> list[Json]:
-        image = await engine.images.pull(engine.tenant, wanted, platform, credentials, progress)
+        result = "failed"
+        try:
+            image = await engine.images.pull(engine.tenant, wanted, platform, credentials, progress)
+            result = "pulled"
+        finally:
+            engine.pulls.count(result)
         publish(engine, "pull", wanted, image)
         return []
 
