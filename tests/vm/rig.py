@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from hypercell.base.config import Config
 from hypercell.vm import fake, open_driver
-from hypercell.vm.driver import Driver, GuestKernel, Vm, VmSpec
-from tests.support.vm import specification
+from hypercell.vm.driver import Driver, GuestKernel, Template, Vm, VmSpec
+from tests.support.vm import greet, specification
 from tests.vm.guest_tools import panicking
 
 
@@ -35,6 +35,10 @@ class Rig:
         initrd = panicking(self.kernel.initrd, self.config.root)
         return await self.driver.launch(self.specification(kernel=replace(self.kernel, initrd=initrd)))
 
+    async def template(self, **other: object) -> Template:
+        """One of the shape of `specification`."""
+        return await self.driver.make_template(self.specification(disks={}, **other), _settle)
+
     async def restart(self) -> None:
         """The daemon ends and another begins."""
         await self.driver.close()
@@ -45,6 +49,12 @@ class Rig:
             await self.driver.discard(vm_id)
         assert await self.driver.known() == []
         await self.driver.close()
+
+
+async def _settle(vm: Vm) -> None:
+    agent = await greet(vm)
+    await agent.request("ping")
+    await agent.close()
 
 
 def qemu_rig(config: Config, kernel: GuestKernel) -> Rig:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hypercell.base.errors import InvalidArgument, VmFailed
-from hypercell.vm.driver import Disk, ExitReason, Nic, Slot
-from tests.support.vm import boot_id, greet, image
+from hypercell.base.errors import HypercellError, InvalidArgument, VmFailed
+from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, Vm
+from tests.support.vm import boot_id, greet, image, vm_id
 from tests.vm.rig import Rig
 
 
@@ -232,5 +232,190 @@ async def test_what_a_driver_cannot_do_is_recorded(rig: Rig) -> None:
     capabilities = rig.driver.capabilities
     assert capabilities.pause
     assert capabilities.adopt
+    assert capabilities.templates
     assert capabilities.real == (rig.driver.name == "qemu")
     assert capabilities.accelerator in ("kvm", "tcg", "none")
+
+
+async def test_the_card_is_born_with_the_address_of_all(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    assert vm.device_mac == DEVICE_MAC
+
+
+async def test_a_template_leaves_no_vm_and_its_clones_greet(rig: Rig) -> None:
+    template = await rig.template()
+    assert template.key == rig.driver.template_key(rig.specification())
+    assert template.bytes > 1024**2
+    assert await rig.driver.known() == []
+    for _ in range(2):
+        vm = await rig.driver.launch(rig.specification(template=template))
+        assert vm.device_mac == DEVICE_MAC
+        agent = await greet(vm)
+        assert agent.welcome.fresh
+        assert await agent.request("ping") == {}
+        await agent.close()
+    template.close()
+
+
+async def test_clones_are_strangers_once_they_have_entropy(rig: Rig) -> None:
+    template = await rig.template()
+    names = set()
+    for _ in range(3):
+        agent = await greet(await rig.driver.launch(rig.specification(template=template)))
+        names.add(await boot_id(agent))
+        await agent.close()
+    template.close()
+    assert len(names) == 3
+
+
+async def test_clones_go_on_when_their_template_is_closed(rig: Rig) -> None:
+    template = await rig.template()
+    vm = await rig.driver.launch(rig.specification(template=template))
+    agent = await greet(vm)
+    template.close()
+    template.close()
+    assert await agent.request("ping") == {}
+    await agent.close()
+    with pytest.raises(HypercellError):
+        await rig.driver.launch(rig.specification(template=template))
+    assert await rig.driver.known() == [vm.id]
+
+
+async def test_a_closed_template_holds_nothing(rig: Rig) -> None:
+    template = await rig.template()
+    template.close()
+    assert template.bytes == 0
+
+
+async def test_the_key_of_a_template_tells_shapes_apart_and_nothing_else(rig: Rig, tmp_path: Path) -> None:
+    key = rig.driver.template_key
+    spec = rig.specification()
+    same = rig.specification(cpu_quota=0.5, disks={Slot.ROOT: Disk(image(tmp_path / "image"), read_only=True)})
+    assert key(spec) == key(same)
+    others = [rig.specification(memory_mib=spec.memory_mib * 2), rig.specification(vcpus=2)]
+    assert len({key(spec), *map(key, others)}) == 3
+
+
+async def test_a_template_of_another_shape_is_refused_and_nothing_is_left(rig: Rig) -> None:
+    template = await rig.template()
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(rig.specification(vcpus=2, template=template))
+    assert await rig.driver.known() == []
+    template.close()
+
+
+async def test_what_settling_raises_is_raised_and_nothing_is_left(rig: Rig) -> None:
+    async def unsettled(vm: Vm) -> None:
+        raise KeyError(vm.id)
+
+    spec = rig.specification(disks={})
+    with pytest.raises(KeyError, match=spec.id):
+        await rig.driver.make_template(spec, unsettled)
+    assert await rig.driver.known() == []
+
+
+async def test_a_tap_is_consumed_by_a_template_that_cannot_be_made(rig: Rig) -> None:
+    descriptor = os.open("/dev/null", os.O_RDWR)
+    with pytest.raises(InvalidArgument):
+        await rig.driver.make_template(rig.specification(id="../up", nic=Nic(descriptor, DEVICE_MAC)), greeted)
+    assert closed(descriptor)
+
+
+async def greeted(vm: Vm) -> None:
+    await (await greet(vm)).close()
+
+
+async def test_a_clone_outlives_its_driver_and_is_adopted(rig: Rig) -> None:
+    template = await rig.template()
+    vm = await rig.driver.launch(rig.specification(template=template))
+    agent = await greet(vm)
+    name = await boot_id(agent)
+    template.close()
+    await rig.restart()
+    await agent.close()
+    adopted = await rig.driver.adopt(vm.id)
+    assert adopted is not None
+    assert adopted.pid == vm.pid
+    again = await greet(adopted)
+    assert again.welcome.boot_id == name
+    await again.close()
+
+
+async def test_a_claimed_vm_goes_by_its_new_name_and_goes_on(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification(disks={}))
+    agent = await greet(vm)
+    old, spec = vm.id, rig.specification()
+    claimed = await rig.driver.claim(old, spec)
+    assert claimed is vm
+    assert claimed.id == spec.id
+    assert await rig.driver.known() == [spec.id]
+    assert await agent.request("ping") == {}
+    await agent.close()
+    again = await greet(claimed)
+    await again.close()
+    assert await rig.driver.adopt(old) is None
+    assert await rig.driver.adopt(spec.id) is vm
+    rig.murder(claimed)
+    assert (await claimed.wait()).reason is ExitReason.KILLED
+    await rig.driver.discard(spec.id)
+    assert await rig.driver.known() == []
+
+
+async def test_a_claimed_vm_outlives_its_driver_and_is_adopted(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification(disks={}))
+    old, spec = vm.id, rig.specification()
+    await rig.driver.claim(old, spec)
+    await rig.restart()
+    assert await rig.driver.known() == [spec.id]
+    assert await rig.driver.adopt(old) is None
+    adopted = await rig.driver.adopt(spec.id)
+    assert adopted is not None
+    assert (adopted.id, adopted.pid) == (spec.id, vm.pid)
+    agent = await greet(adopted)
+    await agent.close()
+    await rig.driver.discard(spec.id)
+    assert await rig.driver.known() == []
+
+
+async def test_a_claim_that_is_refused_leaves_the_vm_as_it_was(rig: Rig, tmp_path: Path) -> None:
+    vm = await rig.driver.launch(rig.specification(disks={}))
+    other = await rig.driver.launch(rig.specification())
+    missing = {Slot.ROOT: Disk(tmp_path / "missing", read_only=True)}
+    for name, spec in (
+        (vm.id, rig.specification(id=other.id, disks={})),
+        (vm.id, rig.specification(id=vm.id, disks={})),
+        (vm.id, rig.specification(id="../up", disks={})),
+        (vm.id, rig.specification(disks=missing)),
+        ("0" * 64, rig.specification()),
+        ("../up", rig.specification()),
+    ):
+        old = vm.id
+        with pytest.raises(InvalidArgument):
+            await rig.driver.claim(name, spec)
+        assert vm.id == old
+        assert await rig.driver.known() == sorted([vm.id, other.id])
+    agent = await greet(vm)
+    await agent.close()
+
+
+async def test_a_vm_that_has_ended_is_not_claimed(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification(disks={}))
+    old, spec = vm.id, rig.specification()
+    rig.murder(vm)
+    await vm.wait()
+    with pytest.raises(VmFailed):
+        await rig.driver.claim(old, spec)
+    for name in (old, spec.id):
+        await rig.driver.discard(name)
+    assert await rig.driver.known() == []
+
+
+async def test_an_id_that_was_claimed_is_free_again(rig: Rig) -> None:
+    vm = await rig.driver.launch(rig.specification(disks={}))
+    old = vm.id
+    await rig.driver.claim(old, rig.specification(id=vm_id()))
+    second = await rig.driver.launch(rig.specification(id=old))
+    assert await rig.driver.known() == sorted([vm.id, old])
+    agents = [await greet(each) for each in (vm, second)]
+    for agent in agents:
+        await agent.close()

@@ -56,10 +56,11 @@ class Disk:
 @dataclass(frozen=True, slots=True)
 class Nic:
     """The one network slot. `tap` is an open descriptor of a tap (IFF_VNET_HDR, IFF_NO_PI): it is consumed by
-    launch, which closes the daemon's copy whatever happens."""
+    `launch` and `make_template`, which close the daemon's copy whatever happens."""
 
     tap: int
     mac: str
+    """`DEVICE_MAC`, in every VM, however it comes about: the guest gives the card its container's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +186,22 @@ class Driver(Protocol):
         """
 
     def template_key(self, spec: VmSpec) -> str:
-        """A hash of all that shapes a template of *spec*. Only for a driver that can make some."""
+        """A hash of all that shapes a template of *spec*: what `disks`, `cpu_quota` and `id` are makes no difference,
+        whether there is a `nic` does. Only for a driver that can make some."""
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
-        """Boot a VM of *spec*, let *settle* greet it and leave it alone again, save it, and end it.
+        """Boot a VM of *spec* with empty disks, let *settle* greet it and leave it alone again, save it, and end it.
 
-        Raises as `launch`, and what *settle* raises; nothing is left then.
+        Raises as `launch`, and what *settle* raises; nothing is left then. Nothing of the VM is left in any case.
         """
 
     async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
-        """The running VM *vm_id* is from now on `spec.id`, with its CPU quota and its disks in their slots. The
-        connection to its agent stays. Raises `VmFailed`, `NoSpace`; it may then go by either name."""
+        """The running VM *vm_id*, of this daemon, is from now on `spec.id`, with its CPU quota and exactly its disks in
+        their slots. `Vm` objects and connections to its agent stay good; nothing may use a disk of it meanwhile.
+
+        Raises `InvalidArgument` for a VM that is not there, a name that is taken or a disk that is none: all is
+        as before then. Raises `VmFailed`, `NoSpace`; it may then go by either name, and is good for `discard` only.
+        """
 
     async def adopt(self, vm_id: str) -> Vm | None:
         """The running VM of an earlier daemon, or None (and then nothing of it is left)."""

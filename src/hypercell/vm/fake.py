@@ -8,22 +8,37 @@ holds the VMs; there is one for each run directory, and it outlives its drivers 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import os
+import secrets
 import time
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypercell.agent.fake import FakeGuest, Faults, memory_pipe
 from hypercell.agent.fake.pipe import as_streams
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, VmFailed
-from hypercell.vm import spawn
-from hypercell.vm.driver import DEVICE_MAC, Capabilities, ExitReason, GuestKernel, HostUsage, Vm, VmExit, VmSpec
+from hypercell.vm import shapes, spawn
+from hypercell.vm.driver import (
+    DEVICE_MAC,
+    Capabilities,
+    ExitReason,
+    GuestKernel,
+    HostUsage,
+    Template,
+    Vm,
+    VmExit,
+    VmSpec,
+)
 from hypercell.vm.records import check_id
 
 KERNEL = GuestKernel("fake", Path("/dev/null"), Path("/dev/null"), "", False, 0, "6.1.0-fake")
 MAX_VCPUS = 16
+TEMPLATE_BYTES = 32 * 1024**2
 _pids = itertools.count(1_000_000_000)
 """Beyond what a kernel gives out: nobody is hurt by a signal to one."""
 
@@ -51,6 +66,21 @@ class FakeProcess:
 
 
 @dataclass(slots=True)
+class FakeTemplate:
+    """Implements `driver.Template`."""
+
+    key: str
+    identity: dict[str, str]
+    """What a clone would prove itself with that is no stranger to the template."""
+    bytes: int = TEMPLATE_BYTES
+    closed: bool = False
+
+    def close(self) -> None:
+        self.bytes = 0
+        self.closed = True
+
+
+@dataclass(slots=True)
 class FakeMachine:
     """The computer: its VMs, and what is to go wrong on it."""
 
@@ -60,6 +90,18 @@ class FakeMachine:
     refuse: Exception | None = None
     """What launches raise."""
     launched: list[VmSpec] = field(default_factory=list)
+    claimed: list[VmSpec] = field(default_factory=list)
+    templates: list[FakeTemplate] = field(default_factory=list)
+    """All that were ever made, in order."""
+    refuse_templates: Exception | None = None
+    """What `make_template` raises once its VM has settled."""
+    refuse_clones: Exception | None = None
+    """What launches of clones raise."""
+    refuse_claims: Exception | None = None
+    clone_faults: Faults | None = None
+    """Of clones launched from now on, instead of `faults`."""
+    twins: bool = False
+    """Clones launched from now on take their template's identity for their own, whatever entropy they are given."""
 
     def panic(self, vm_id: str, words: str = "Kernel panic - not syncing: Fatal exception") -> None:
         """The kernel of a guest panics."""
@@ -103,9 +145,8 @@ class FakeVm:
         return self._process.pid
 
     async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.check_running()
         process = self._process
-        if process.exit.done():
-            raise self._failure()
         host, guest = memory_pipe()
         streams = as_streams(host)
         process.links.append(guest)
@@ -150,10 +191,14 @@ class FakeVm:
         if not self._detached.done():
             self._detached.set_result(None)
 
-    def _set_paused(self, paused: bool) -> None:
-        process = self._process
-        if process.exit.done():
+    def check_running(self) -> None:
+        """Raise `VmFailed` when it is not."""
+        if self._process.exit.done():
             raise self._failure()
+
+    def _set_paused(self, paused: bool) -> None:
+        self.check_running()
+        process = self._process
         process.paused = paused
         if process.links and not process.links[-1].is_closing():
             link = process.links[-1]
@@ -169,7 +214,7 @@ class FakeDriver:
     """Implements `driver.Driver` on the `machine` of `config.run`."""
 
     name = "fake"
-    capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=False, max_vcpus=MAX_VCPUS)
+    capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=True, max_vcpus=MAX_VCPUS)
 
     def __init__(self, config: Config) -> None:
         self.machine = machine(config.run)
@@ -183,16 +228,66 @@ class FakeDriver:
                 os.close(spec.nic.tap)
         if self.machine.refuse is not None:
             raise self.machine.refuse
+        if spec.template is not None and self.machine.refuse_clones is not None:
+            raise self.machine.refuse_clones
+        self.machine.launched.append(spec)
+        return self._start(spec)
+
+    def _start(self, spec: VmSpec) -> FakeVm:
         exit_ = asyncio.get_running_loop().create_future()
         guest = FakeGuest(
             on_shutdown=lambda: process.end(ExitReason.GUEST_RESET, "the guest reset its machine"),
             on_death=lambda reason: self._died(process, reason),
-            faults=self.machine.faults,
+            faults=self._faults(spec.template),
         )
         process = FakeProcess(spec, guest, exit_)
         self.machine.processes[spec.id] = process
-        self.machine.launched.append(spec)
         vm = self._vms[spec.id] = FakeVm(process)
+        return vm
+
+    def _faults(self, template: Template | None) -> Faults:
+        if template is None:
+            return self.machine.faults
+        faults = self.machine.clone_faults or self.machine.faults
+        if not self.machine.twins:
+            return faults
+        assert isinstance(template, FakeTemplate)
+        answer = {**faults.replies.get("configure", {}), **template.identity}
+        return replace(faults, replies={**faults.replies, "configure": answer})
+
+    def template_key(self, spec: VmSpec) -> str:
+        shape = (str(spec.kernel), spec.memory_mib, spec.vcpus, spec.nic is not None)
+        return hashlib.sha256(repr(shape).encode()).hexdigest()
+
+    async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        key = self.template_key(spec)
+        vm = await self.launch(shapes.bare(spec))
+        self.machine.launched.pop()
+        try:
+            await settle(vm)
+            if self.machine.refuse_templates is not None:
+                raise self.machine.refuse_templates
+        finally:
+            await asyncio.shield(self.discard(vm.id))
+        template = FakeTemplate(key, {"boot_id": str(uuid.uuid4()), "random": secrets.token_hex(16)})
+        self.machine.templates.append(template)
+        return template
+
+    async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
+        shapes.check_claim(vm_id, spec)
+        self._check_disks(spec)
+        vm = self._vms.get(vm_id)
+        if vm is None or self.machine.processes.get(vm_id) is None:
+            raise InvalidArgument(f"there is no VM {vm_id}")
+        if spec.id in self.machine.processes:
+            raise InvalidArgument(f"there is a VM {spec.id} already")
+        if self.machine.refuse_claims is not None:
+            raise self.machine.refuse_claims
+        vm.check_running()
+        process = self.machine.processes[spec.id] = self.machine.processes.pop(vm_id)
+        self._vms[spec.id] = self._vms.pop(vm_id)
+        process.spec = replace(spec, nic=process.spec.nic, template=process.spec.template)
+        self.machine.claimed.append(spec)
         return vm
 
     async def adopt(self, vm_id: str) -> Vm | None:
@@ -227,6 +322,13 @@ class FakeDriver:
             raise InvalidArgument(f"there is a VM {spec.id} already")
         if not 1 <= spec.vcpus <= MAX_VCPUS:
             raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
+        shapes.check_template(spec, self.template_key)
+        if isinstance(spec.template, FakeTemplate) and spec.template.closed:
+            raise VmFailed("the template was closed", "hypervisor-failed")
+        self._check_disks(spec)
+
+    @staticmethod
+    def _check_disks(spec: VmSpec) -> None:
         for disk in spec.disks.values():
             os.close(spawn.open_disk(disk.path, disk.read_only))
 

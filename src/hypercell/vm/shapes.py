@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a specification must be to be that of a VM, of a template, of a clone, of a claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypercell.base.errors import InvalidArgument
+from hypercell.vm import records
+from hypercell.vm.driver import VmSpec
+
+MAX_VCPUS = 16
+"""NR_CPUS of our kernel (guest/kernel/fragment)."""
+_LEAST_MEMORY_MIB = 32
+_MOST_MEMORY_MIB = 1024 * 1024
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+
+
+def check(spec: VmSpec) -> None:
+    """Raise `InvalidArgument` for what would not be a VM. The kernel's command line is ours."""
+    records.check_id(spec.id)
+    if not 1 <= spec.vcpus <= MAX_VCPUS:
+        raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
+    if not _LEAST_MEMORY_MIB <= spec.memory_mib <= _MOST_MEMORY_MIB:
+        raise InvalidArgument(f"a VM has {_LEAST_MEMORY_MIB} MiB to 1 TiB of memory, not {spec.memory_mib} MiB")
+    if spec.nic is not None and not _MAC.fullmatch(spec.nic.mac):
+        raise InvalidArgument(f"{spec.nic.mac[:40]!r} is no MAC address", "six lower-case hex bytes with colons")
+
+
+def check_template(spec: VmSpec, key: Callable[[VmSpec], str]) -> None:
+    """Raise `InvalidArgument` when *spec* names a template of another *key* than its own."""
+    if spec.template is not None and spec.template.key != key(spec):
+        raise InvalidArgument("the template is of another shape than the VM", "one that was changed is built again")
+
+
+def check_claim(vm_id: str, spec: VmSpec) -> None:
+    """Raise `InvalidArgument` for what cannot be the new name of *vm_id*."""
+    records.check_id(vm_id)
+    records.check_id(spec.id)
+    if vm_id == spec.id:
+        raise InvalidArgument(f"the VM {vm_id[:80]!r} is called so already")
+
+
+def bare(spec: VmSpec) -> VmSpec:
+    """That of the VM of which a template for *spec* is made: nobody's content, nobody's limits."""
+    return replace(spec, disks={}, cpu_quota=0.0, template=None)
