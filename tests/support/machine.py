@@ -11,23 +11,30 @@ import asyncio
 import contextlib
 import json
 import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypercell.agent.fake import FakeGuest, Faults
 from hypercell.base.errors import VmFailed
-from hypercell.vm.driver import Capabilities, ExitReason, GuestKernel, HostUsage, VmExit, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Capabilities, ExitReason, GuestKernel, HostUsage, Template, VmExit, VmSpec
 
 KERNEL = GuestKernel("fake", Path("/vmlinux"), Path("/initrd"), "", False, 16, "6.1.0-fake")
+
+COST = HostUsage(cpu_ns=10**7, rss_bytes=60 * 1024**2, pss_bytes=40 * 1024**2)
+"""Of every VM."""
 
 
 class _FakeVm:
     def __init__(self, machine: Machine, spec: dict[str, Any]) -> None:
         self.machine = machine
         self.spec = spec
+        self.template = spec.get("template", "")
+        """The key of what it is a clone of."""
         self.path = machine.directory / f"{spec['id'][:16]}.{machine.launches}.sock"
         self.ended: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
-        self.guest = FakeGuest(self._shut_down, self._died, machine.faults_of(spec["id"]))
+        self.guest = FakeGuest(self._shut_down, self._died, machine.faults_of(self.template))
         self.expecting = False
 
     async def start(self) -> None:
@@ -57,8 +64,14 @@ class Machine:
         self.launches = 0
         self.faults = Faults()
         """Of the VMs that are launched from now on."""
+        self.clone_faults: Faults | None = None
+        """Of the clones that are launched from now on, if they are not those of all."""
         self.refuse: str = ""
         """A reason for which launches fail."""
+        self.refuse_templates: str = ""
+        """A reason for which templates cannot be made."""
+        self.templates_made = 0
+        self.claims = 0
         self.disks: dict[str, dict[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -73,8 +86,8 @@ class Machine:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def faults_of(self, vm_id: str) -> Faults:
-        return self.faults
+    def faults_of(self, template: str) -> Faults:
+        return self.clone_faults if template and self.clone_faults is not None else self.faults
 
     def guest(self, vm_id: str) -> FakeGuest:
         return self.vms[vm_id].guest
@@ -104,6 +117,11 @@ class Machine:
             return await self._launch(request)
         if op == "known":
             return {"known": list(self.vms)}
+        if op == "template":
+            return {"refused": self.refuse_templates}
+        if op == "saved":
+            self.templates_made += 1
+            return {}
         vm = self.vms.get(vm_id)
         if op == "find":
             alive = vm is not None and not vm.ended.done()
@@ -112,6 +130,8 @@ class Machine:
             return {"path": str(vm.path)} if vm is not None and alive else {}
         if vm is None:
             return {"ended": [ExitReason.UNKNOWN.value, ""]}
+        if op == "claim":
+            return self._claim(vm, request)
         if op == "expect":
             vm.expecting = True
         elif op == "kill":
@@ -133,6 +153,20 @@ class Machine:
         self.vms[request["id"]] = vm
         return {"path": str(vm.path)}
 
+    def _claim(self, vm: _FakeVm, request: dict[str, Any]) -> dict[str, Any]:
+        if vm.ended.done():
+            return {"ended": vm.ended.result()}
+        self.claims += 1
+        del self.vms[request["id"]]
+        vm.spec["id"] = request["to"]
+        self.vms[request["to"]] = vm
+        self.disks[request["to"]] = request["disks"]
+        return {"path": str(vm.path)}
+
+    def waiting(self, home: set[str]) -> list[str]:
+        """VMs that belong to none of the pods *home*."""
+        return [vm_id for vm_id in self.running() if vm_id not in home]
+
 
 class MachineVm:
     """Implements `vm.driver.Vm`."""
@@ -141,6 +175,7 @@ class MachineVm:
         self.id = vm_id
         self.pid = 4242
         self.accelerator = "none"
+        self.device_mac = DEVICE_MAC
         self._driver = driver
         self._path = path
         self._ended: VmExit | None = None
@@ -170,16 +205,29 @@ class MachineVm:
         return "fake console\n"
 
     async def host_usage(self) -> HostUsage:
-        return HostUsage(1, 2, 3)
+        return COST
+
+
+class MachineTemplate:
+    """Implements `vm.driver.Template`."""
+
+    bytes = 30 * 1024**2
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class MachineDriver:
     """Implements `vm.driver.Driver` on a `Machine`, which may live in another process."""
 
     name = "machine"
-    capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=False, max_vcpus=8)
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, templates: bool = False) -> None:
+        self.capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=templates, max_vcpus=8)
         self._path = path
         self._told: set[asyncio.Task[Any]] = set()
 
@@ -204,10 +252,36 @@ class MachineDriver:
     async def launch(self, spec: VmSpec) -> MachineVm:
         if spec.nic is not None and spec.nic.tap >= 0:
             os.close(spec.nic.tap)
-        disks = {slot.value: str(disk.path) for slot, disk in spec.disks.items()}
-        answer = await self.ask("launch", id=spec.id, disks=disks, memory=spec.memory_mib, vcpus=spec.vcpus)
+        template = ""
+        if spec.template is not None:
+            template = spec.template.key
+            assert isinstance(spec.template, MachineTemplate) and not spec.template.closed
+            assert template == self.template_key(spec)
+        answer = await self.ask("launch", id=spec.id, template=template, disks=_paths(spec))
         if "refused" in answer:
             raise VmFailed(f"the hypervisor failed: {answer['refused']}", "hypervisor-failed")
+        return MachineVm(self, spec.id, answer["path"])
+
+    def template_key(self, spec: VmSpec) -> str:
+        return f"{spec.kernel.name}-{spec.memory_mib}-{spec.vcpus}"
+
+    async def make_template(self, spec: VmSpec, settle: Callable[[MachineVm], Awaitable[None]]) -> Template:
+        if refused := (await self.ask("template"))["refused"]:
+            if spec.nic is not None:
+                os.close(spec.nic.tap)
+            raise VmFailed(f"the template cannot be saved: {refused}", "hypervisor-failed")
+        vm = await self.launch(replace(spec, template=None))
+        try:
+            await settle(vm)
+        finally:
+            await asyncio.shield(self.discard(spec.id))
+        await self.ask("saved")
+        return MachineTemplate(self.template_key(spec))
+
+    async def claim(self, vm_id: str, spec: VmSpec) -> MachineVm:
+        answer = await self.ask("claim", id=vm_id, to=spec.id, disks=_paths(spec))
+        if "path" not in answer:
+            raise VmFailed("the VM has ended", "hypervisor-killed")
         return MachineVm(self, spec.id, answer["path"])
 
     async def adopt(self, vm_id: str) -> MachineVm | None:
@@ -221,3 +295,7 @@ class MachineDriver:
         await self.ask("discard", id=vm_id)
 
     async def close(self) -> None: ...
+
+
+def _paths(spec: VmSpec) -> dict[str, str]:
+    return {slot.value: str(disk.path) for slot, disk in spec.disks.items()}

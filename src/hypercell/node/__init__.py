@@ -11,15 +11,20 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.images.contract import Images
 from hypercell.node.admission import Admission
+from hypercell.node.boot import usual_spec
 from hypercell.node.figures import Figures
+from hypercell.node.identity import Identities
 from hypercell.node.network import Network
 from hypercell.node.node import Node
 from hypercell.node.pressure import Gauge
 from hypercell.node.records import Records
+from hypercell.node.sample import WarmingSample
 from hypercell.node.services import Bounds, NodeEvent, Services
+from hypercell.node.spec import ContainerSpec
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.vm.driver import Driver, GuestKernel
+from hypercell.vm.factory import Factory
 
 __all__ = ["Bounds", "Node", "NodeEvent", "open_node"]
 
@@ -34,14 +39,17 @@ async def open_node(
     connect: Connect,
     bounds: Bounds | None = None,
     check_extension: Callable[[dict[str, Any]], object] = dict,
+    sample: ContainerSpec | None = None,
 ) -> Node:
     """The node of this machine, with all that an earlier daemon left adopted or removed. *network* was started.
 
-    *check_extension* raises `ValueError` for an extension (`Node.create`) that whoever created it cannot read.
+    *check_extension* raises `ValueError` for an extension (`Node.create`) that whoever created it cannot read. VMs of
+    the pool carry out *sample* before they are anybody's.
     """
     records, storage = Records(db), Storage(config)
     await records.migrate()
     await storage.open()
+    warming = WarmingSample(config, storage, sample) if sample is not None else None
     services = Services(
         config=config,
         kernel=kernel,
@@ -52,6 +60,8 @@ async def open_node(
         records=records,
         storage=storage,
         tasks=Tasks(),
+        factory=Factory(config, driver, connect, network.spare_tap, warming),
+        identities=Identities(),
         admission=Admission(config, Gauge()),
         figures=Figures(),
         bounds=bounds or Bounds(),
@@ -59,4 +69,5 @@ async def open_node(
     )
     node = Node(services)
     await node.recover(check_extension)
+    services.factory.start(usual_spec(kernel))
     return node

@@ -73,6 +73,7 @@ class Node:
         """Let go: containers go on, and a successor adopts them."""
         self.services.admission.close()
         await self.services.tasks.close(self.services.bounds.close)
+        await self.services.factory.close()
         for container in list(self.containers.values()):
             if container.run is not None:
                 await container.run.let_go()

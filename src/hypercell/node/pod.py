@@ -18,14 +18,15 @@ from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
 from hypercell.base.errors import HypercellError, VmFailed
-from hypercell.base.sizes import MIB
+from hypercell.node.boot import UNWANTED, Berth, isolation, vm_spec
 from hypercell.node.crash import crash_point
 from hypercell.node.guest_state import ContainerState, highest_stream, parse
 from hypercell.node.network import Port
 from hypercell.node.records import PodRecord
 from hypercell.node.services import Services
 from hypercell.node.trace import Trace
-from hypercell.vm.driver import Disk, Nic, Slot, Vm, VmExit, VmSpec
+from hypercell.vm.driver import Disk, Slot, Vm, VmExit
+from hypercell.vm.factory import Launched, Way
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ WORDS = {
     "guest-panic": "the guest's kernel panicked",
     "guest-reset": "the VM reset itself",
     AGENT_LOST: "the VM runs but does not answer, and was killed",
-    "shutdown": "the VM was ended",
+    "shutdown": UNWANTED,
     "unknown": "the VM ended while the daemon was away",
 }
 
@@ -74,9 +75,13 @@ class Pod:
         self.agent: Agent | None = None
         self.doomed = False
         """Somebody wanted its end: a launch under way must not go on. Whoever boots it takes this back first."""
+        self.launched: Launched | None = None
+        """How its VM came about; None of one that was adopted."""
+        self.confirmed = False
+        """The guest has proved that it is nobody's copy."""
         self.watchers: dict[str, Watcher] = {}
         """By container id."""
-        self._services = services
+        self.services = services
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -85,32 +90,21 @@ class Pod:
 
     # Beginning
 
-    async def boot(self, disks: Mapping[Slot, Disk], trace: Trace) -> Agent:
-        """Launch the VM and greet its agent, unless `kill` comes between. The caller calls `destroy` on any error."""
-        services, spec = self._services, self.record.spec
-        with trace.step("network"):
-            tap = await services.network.open_tap(self.id)
-        crash_point("tap-open")
-        memory = -(-spec.memory // MIB) + services.kernel.overhead_mib
-        vm_spec = VmSpec(
-            id=self.id,
-            vcpus=spec.vcpus,
-            memory_mib=memory,
-            kernel=services.kernel,
-            disks=dict(disks),
-            nic=Nic(tap, self.port.mac),
-            cpu_quota=spec.cpu_quota,
-        )
+    async def boot(self, disks: Mapping[Slot, Disk], trace: Trace, quickest: Way = Way.POOL) -> Agent:
+        """Come by a VM that greets, unless `kill` comes between. The caller calls `destroy` on any error."""
+        services, spec = self.services, self.record.spec
+        self.confirmed, self.launched = False, None
+        wanted = vm_spec(self.id, spec, services.kernel, disks)
         with trace.step("hypervisor"):
-            self.vm = await services.driver.launch(vm_spec)
-        crash_point("vm-launched")
-        if self.doomed:
-            raise VmFailed(WORDS["shutdown"], "shutdown")
-        with trace.step("guest"):
-            try:
-                self.agent = await self._connect(self.vm, services.config.boot_timeout)
-            except VmEnded as ended:
-                raise ended.failure(" while it booted") from ended
+            launched = await services.factory.launch(wanted, Berth(self, trace), isolation(spec), quickest)
+        self.launched, self.agent = launched, launched.agent
+        trace.way, trace.note = launched.way, launched.note
+        if self.agent is None:
+            with trace.step("guest"):
+                try:
+                    self.agent = await self._connect(launched.vm, services.config.boot_timeout)
+                except VmEnded as ended:
+                    raise ended.failure(" while it booted") from ended
         return self.agent
 
     async def diagnose(self, error: HypercellError) -> HypercellError:
@@ -124,42 +118,50 @@ class Pod:
         return VmEnded(ended).failure()
 
     async def configure(self, agent: Agent) -> None:
-        """Clock, entropy, ids and addresses: all that must be the VM's own before anything of a tenant runs."""
-        interface = {"mac": self.port.mac, "name": "eth0", "mtu": self.port.mtu}
+        """Clock, entropy, ids and addresses: all that must be the VM's own before anything of a tenant runs.
+
+        Raises `VmFailed` for a guest that does not confirm them.
+        """
+        assert self.vm is not None
+        interface = {"device_mac": self.vm.device_mac, "mac": self.port.mac, "name": "eth0", "mtu": self.port.mtu}
         if self.port.address:
             interface |= {"addresses": [self.port.address], "gateway": self.port.gateway}
+        hostname, asked = self.record.spec.hostname, time.time_ns()
         members = {
-            "hostname": self.record.spec.hostname,
-            "clock_ns": time.time_ns(),
+            "hostname": hostname,
+            "clock_ns": asked,
             "entropy": b64encode(os.urandom(64)).decode(),
             "machine_id": self.id[:32],
             "interfaces": [interface],
             "sysctl": dict(self.record.spec.sysctls),
         }
-        await agent.request("configure", members, self._services.bounds.request)
+        reply = await agent.request("configure", members, self.services.bounds.request)
+        self.services.identities.confirm(self.id, hostname, reply, asked, time.time_ns())
+        self.confirmed = True
 
     async def adopt(self) -> dict[str, ContainerState] | None:
         """Find the VM of an earlier daemon and its agent; what the agent knows of containers, or None without a VM.
 
         Raises `VmFailed` for a VM that does not answer; it still exists then.
         """
-        self.vm = await self._services.driver.adopt(self.id)
+        self.vm = await self.services.driver.adopt(self.id)
         if self.vm is None:
             return None
-        bound = self._services.bounds.reconnect
+        bound = self.services.bounds.reconnect
         try:
             self.agent = await self._connect(self.vm, bound)
         except VmEnded as ended:
             raise ended.failure() from ended
+        self.services.identities.adopt(self.id, self.agent.welcome.boot_id)
         return parse(await self.agent.request("state", {}, bound))
 
     def watch(self) -> None:
         """From now on tell the containers how the VM fares."""
-        self._watch = self._services.tasks.spawn(self._keep(), f"watch of pod {self.id[:12]}")
+        self._watch = self.services.tasks.spawn(self._keep(), f"watch of pod {self.id[:12]}")
 
     async def _connect(self, vm: Vm, timeout: float) -> Agent:
         """Greet the agent. Raises `VmEnded` as soon as the VM has, else what `connect` raises."""
-        connect = asyncio.ensure_future(self._services.connect(vm.connect_agent, self._on_event, timeout))
+        connect = asyncio.ensure_future(self.services.connect(vm.connect_agent, self.on_event, timeout))
         ended = asyncio.ensure_future(vm.wait())
         try:
             await asyncio.wait({connect, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -206,7 +208,7 @@ class Pod:
                 return
 
     async def _reconnect(self, vm: Vm) -> None:
-        bound = self._services.bounds.reconnect
+        bound = self.services.bounds.reconnect
         self.agent = agent = await self._connect(vm, bound)
         found = parse(await agent.request("state", {}, bound))
         agent.reserve_streams(highest_stream(found))
@@ -219,7 +221,7 @@ class Pod:
         for watcher in list(self.watchers.values()):
             watcher.on_vm_ended(reason, detail)
 
-    def _on_event(self, event: Json) -> None:
+    def on_event(self, event: Json) -> None:
         if event.get("event") == "log":
             log.info("agent of pod %s: %r", self.id[:12], str(event.get("message", ""))[:512])
             return
@@ -240,7 +242,7 @@ class Pod:
         vm, agent = self.vm, self.agent
         if vm is not None and agent is not None and not agent.closed.is_set():
             await self._stop_watching()
-            bound = self._services.bounds.shutdown
+            bound = self.services.bounds.shutdown
             with contextlib.suppress(HypercellError, TimeoutError):
                 vm.expect_shutdown()
                 await agent.request("shutdown", {"timeout_ms": int(bound * 800)}, bound)
@@ -250,15 +252,19 @@ class Pod:
     async def destroy(self) -> None:
         """End the VM and remove all that belongs to it. The network port stays, without published ports."""
         await self._stop_watching()
+        await self.forget_vm()
+        crash_point("vm-discard")
+        try:
+            await self.services.driver.discard(self.id)
+        finally:
+            await self.services.network.unpublish(self.id)
+            self.port = self.record.port
+
+    async def forget_vm(self) -> None:
+        """Somebody else ends it."""
         agent, self.agent, self.vm = self.agent, None, None
         if agent is not None:
             await agent.close()
-        crash_point("vm-discard")
-        try:
-            await self._services.driver.discard(self.id)
-        finally:
-            await self._services.network.unpublish(self.id)
-            self.port = self.record.port
 
     async def let_go(self) -> None:
         """The daemon ends; the VM does not."""

@@ -11,11 +11,13 @@ from hypercell.base.config import Config
 from hypercell.images.contract import Images
 from hypercell.node.admission import Admission
 from hypercell.node.figures import Figures
+from hypercell.node.identity import Identities
 from hypercell.node.network import Network
 from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.vm.driver import Driver, GuestKernel
+from hypercell.vm.factory import Factory
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Services:
     records: Records
     storage: Storage
     tasks: Tasks
+    factory: Factory
+    identities: Identities
     admission: Admission
     figures: Figures
     bounds: Bounds

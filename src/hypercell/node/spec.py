@@ -31,6 +31,8 @@ class PodSpec:
     """Bytes of the writable layer's file system."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
     """Of the VM itself, `net.…`: its containers share its network."""
+    isolation: str = ""
+    """`shared`, `cold`, or empty: whatever the operator gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from hypercell.agent.contract import Agent
 from hypercell.base.errors import Conflict, ExecFailed, HypercellError, Internal, NotModified, VmFailed
 from hypercell.base.sizes import MIB
 from hypercell.node.admission import Cost, Place
+from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
 from hypercell.node.ending import follow, release_clients
@@ -24,6 +25,7 @@ from hypercell.node.tasks import together
 from hypercell.node.trace import Trace
 from hypercell.node.types import Status
 from hypercell.vm.driver import Disk, Slot
+from hypercell.vm.factory import Way
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,8 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
         with trace.step("admission"):
             container.place = _enter(container)
             await container.place.turn()
-        run = await _launch(container, trace, restart_count)
+        with container.services.factory.foreground():
+            run = await _launch(container, trace, restart_count)
     except BaseException as error:
         trace.outcome = kind_of(error)
         await _undo(container, before, error)
@@ -100,15 +103,8 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
     disks = _disks(root.path, services.storage.writable(container.id))
     publishing = asyncio.ensure_future(_publish(container))
     try:
-        agent = await container.pod.boot(disks, trace)
-        _check_aborted(container)
-        run = Run(container.id, spec, services)
-        with trace.step("configure"):
-            await together(
-                container.pod.configure(agent),
-                run.create(agent, container.output, container.input, container.console),
-                publishing,
-            )
+        agent, run = await _boot(container, disks, trace)
+        await publishing
     except BaseException:
         publishing.cancel()
         await asyncio.gather(publishing, return_exceptions=True)
@@ -119,6 +115,27 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
         await _start_program(container, agent, run)
     crash_point("container-started")
     return run
+
+
+async def _boot(container: Container, disks: dict[Slot, Disk], trace: Trace) -> tuple[Agent, Run]:
+    """A VM that has proved to be well and nobody's copy, with the container made in it. A clone that does not is
+    thrown away for a VM that came about in a slower way."""
+    pod, quickest = container.pod, Way.POOL
+    while True:
+        agent = await pod.boot(disks, trace, quickest)
+        _check_aborted(container)
+        run = Run(container.id, container.record.spec, container.services)
+        try:
+            with trace.step("configure"):
+                made = run.create(agent, container.output, container.input, container.console)
+                await together(pod.configure(agent), made)
+            return agent, run
+        except Exception as error:
+            await run.let_go()
+            slower = await reject(pod, error)
+            if slower is None:
+                raise
+            quickest = slower
 
 
 async def _start_program(container: Container, agent: Agent, run: Run) -> None:

@@ -84,6 +84,15 @@ class Storage:
             shutil.rmtree(directory, ignore_errors=True)
             raise _no_space(error, directory) from error
 
+    async def copy_blank(self, size: int, target: Path) -> None:
+        """A blank writable layer of *size* bytes that belongs to no container; nothing must be at *target*."""
+        blank = await self._blank(size)
+        try:
+            await in_thread(_clone, blank, target)
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise _no_space(error, target) from error
+
     async def empty(self, container_id: str) -> None:
         """Give the space of the writable layer back, and what it holds up."""
         await in_thread(self.writable(container_id).unlink, missing_ok=True)
