@@ -21,6 +21,21 @@ NOTHING = Evidence(False, 0, None, True, "", "", False)
         (replace(NOTHING, expected=True, returncode=0, console=PANIC), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, returncode=-9), ExitReason.KILLED, "SIGKILL"),
         (replace(NOTHING, returncode=-9, oom_killed=True), ExitReason.KILLED, "out of memory"),
+        (
+            replace(NOTHING, returncode=-9, oom_killed=True),
+            ExitReason.KILLED,
+            "it went beyond the memory that it may use, or the host ran out of memory",
+        ),
+        (
+            replace(NOTHING, returncode=-9, oom_killed=True, own_limit=True),
+            ExitReason.KILLED,
+            "SIGKILL: it went beyond the memory that it may use",
+        ),
+        (
+            replace(NOTHING, returncode=-9, oom_killed=True, own_limit=False),
+            ExitReason.KILLED,
+            "SIGKILL: the host ran out of memory",
+        ),
         (replace(NOTHING, returncode=-11, log="Segmentation"), ExitReason.KILLED, "SIGSEGV; its last words: Segm"),
         (replace(NOTHING, returncode=-99), ExitReason.KILLED, "signal 99"),
         (replace(NOTHING, returncode=1, log="qemu: no such option\n"), ExitReason.FAILED, "no such option"),

@@ -214,6 +214,11 @@ async def test_a_hypervisor_is_in_the_groups_of_its_vm(qemu: QemuDriver, spec: V
             assert (group / "cpu.cfs_quota_us").read_text().strip() == "50000"
         if (group / "cpu.max").exists():
             assert (group / "cpu.max").read_text().split() == ["50000", "100000"]
+        for name in ("memory.limit_in_bytes", "memory.max"):
+            if (group / name).exists():
+                assert spec.memory_mib + 200 < int((group / name).read_text()) >> 20 < spec.memory_mib + 400
+        if (group / "pids.max").exists():
+            assert int((group / "pids.current").read_text()) < 64 < int((group / "pids.max").read_text()) <= 100
     assert cgroups.usage([]).cpu_ns is None
     await qemu.discard(vm.id)
     assert not any(group.exists() or group.parent.exists() for group in groups)

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypercell.base.config import Config
+from hypercell.vm.limits import Limits
 
-V1_CONTROLLERS = ("memory", "cpuacct", "cpu")
-V2_CONTROLLERS = ("cpu", "memory")
+V1_CONTROLLERS = ("memory", "cpuacct", "cpu", "pids")
+V2_CONTROLLERS = ("cpu", "memory", "pids")
 PERIOD_US = 100_000
 _DEFAULT_RUN = Config().run
 
@@ -31,6 +32,10 @@ class Usage:
 
     cpu_ns: int | None = None
     oom_kills: int | None = None
+    """Processes of the group that the host's kernel killed for want of memory: hypervisors, never what a guest's own
+    kernel kills inside."""
+    own_limit: bool | None = None
+    """Whether those had gone beyond the group's own limit, rather than the host run out; None if nobody can tell."""
 
 
 def parent_name(run: Path) -> str:
@@ -108,16 +113,16 @@ class CgroupTree:
         return cls(parent_name(run), find_hierarchies(mounts, own))
 
     def missing(self) -> list[str]:
-        """Of `cpu` and `memory`, what this host cannot limit or count for a VM."""
+        """Of `cpu`, `memory` and `pids`, what this host cannot limit or count for a VM."""
         there = frozenset[str]().union(*(hierarchy.controllers for hierarchy in self.hierarchies))
-        return [name for name in ("cpu", "memory") if name not in there]
+        return [name for name in V2_CONTROLLERS if name not in there]
 
     def directories(self, vm_id: str) -> list[Path]:
         """Where the groups of *vm_id* are, or would be."""
         return [hierarchy.home / self.parent / vm_id for hierarchy in self._used()]
 
-    def create(self, vm_id: str, cpu_quota: float = 0.0) -> list[Path]:
-        """Make the groups. *cpu_quota* is in cores (0: no limit). What the host refuses is left out.
+    def create(self, vm_id: str, limits: Limits = Limits()) -> list[Path]:  # noqa: B008 -- it cannot change
+        """Make the groups, with *limits*. What the host refuses is left out.
 
         Raises `OSError` only for a host that is out of memory or space.
         """
@@ -131,8 +136,7 @@ class CgroupTree:
                     raise
                 continue
             made.append(group)
-            if cpu_quota > 0:
-                _limit_cpu(group, hierarchy, cpu_quota)
+            _limit(group, hierarchy, limits)
         return made
 
     def _used(self) -> list[Hierarchy]:
@@ -167,14 +171,23 @@ def _delegate(directory: Path, available: frozenset[str]) -> None:
                 control.write_text(f"+{name}")
 
 
-def _limit_cpu(group: Path, hierarchy: Hierarchy, cores: float) -> None:
-    quota = max(1000, int(cores * PERIOD_US))
-    with contextlib.suppress(OSError):
+def _limit(group: Path, hierarchy: Hierarchy, limits: Limits) -> None:
+    files: dict[str, str] = {}
+    if limits.memory and "memory" in hierarchy.controllers:
+        # And as much swap on v2; on v1 both together, which cannot be said before the first.
+        v1, v2 = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"), ("memory.max", "memory.swap.max")
+        files.update(dict.fromkeys(v2 if hierarchy.unified else v1, str(limits.memory)))
+    if limits.tasks and "pids" in hierarchy.controllers:
+        files["pids.max"] = str(limits.tasks)
+    if limits.cpu_quota > 0:
+        quota = max(1000, int(limits.cpu_quota * PERIOD_US))
         if hierarchy.unified:
-            (group / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+            files["cpu.max"] = f"{quota} {PERIOD_US}"
         elif "cpu" in hierarchy.controllers:
-            (group / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-            (group / "cpu.cfs_quota_us").write_text(str(quota))
+            files["cpu.cfs_period_us"], files["cpu.cfs_quota_us"] = str(PERIOD_US), str(quota)
+    for name, value in files.items():
+        with contextlib.suppress(OSError):
+            (group / name).write_text(value)
 
 
 def join(groups: list[Path], pid: int) -> None:
@@ -187,6 +200,7 @@ def join(groups: list[Path], pid: int) -> None:
 def usage(groups: list[Path]) -> Usage:
     cpu: int | None = None
     kills: int | None = None
+    own_limit: bool | None = None
     for group in groups:
         if (text := _value(group / "cpuacct.usage").strip()).isdecimal():
             cpu = int(text)
@@ -195,9 +209,14 @@ def usage(groups: list[Path]) -> Usage:
                 cpu = int(line.split()[1]) * 1000
         for file in ("memory.oom_control", "memory.events"):
             for line in _value(group / file).splitlines():
-                if line.startswith("oom_kill "):
-                    kills = int(line.split()[1])
-    return Usage(cpu, kills)
+                name, _, count = line.partition(" ")
+                if name == "oom_kill":
+                    kills = int(count)
+                elif name == "oom":
+                    own_limit = int(count) > 0
+        if _value(group / "memory.failcnt").strip() == "0":  # v1 counts full page caches too: only none says something
+            own_limit = False
+    return Usage(cpu, kills, own_limit)
 
 
 def remove(groups: list[Path]) -> None:

@@ -26,7 +26,9 @@ class Evidence:
     console: str
     log: str
     oom_killed: bool
-    """The host's memory control group killed something of it."""
+    """The host's kernel killed it for want of memory. What a guest's own kernel kills inside is no end of a VM."""
+    own_limit: bool | None = None
+    """It was for going beyond the group's limit, not because the host ran out; None where the host cannot tell."""
 
 
 def classify(evidence: Evidence) -> VmExit:
@@ -63,7 +65,10 @@ def _last(text: str) -> str:
 
 
 def _oom(evidence: Evidence) -> str:
-    return "the host ran out of memory" if evidence.oom_killed else "it was killed"
+    if not evidence.oom_killed:
+        return "it was killed"
+    own, host = "it went beyond the memory that it may use", "the host ran out of memory"
+    return f"{own}, or {host}" if evidence.own_limit is None else own if evidence.own_limit else host
 
 
 def _killed(number: int, evidence: Evidence) -> str:
@@ -73,6 +78,6 @@ def _killed(number: int, evidence: Evidence) -> str:
         name = f"signal {number}"
     text = f"the hypervisor was ended by {name}"
     if evidence.oom_killed:
-        text += ": the host ran out of memory"
+        text += f": {_oom(evidence)}"
     log = _last(evidence.log)
     return f"{text}; its last words: {log}" if log else text

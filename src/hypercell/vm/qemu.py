@@ -18,6 +18,7 @@ from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFaile
 from hypercell.vm import accel, cgroups, command_line, records, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Vm, VmSpec
+from hypercell.vm.limits import Limits
 from hypercell.vm.processes import Process, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
@@ -84,7 +85,7 @@ class QemuDriver:
             planned = [str(path) for path in self._cgroups.directories(spec.id)]
             record = Record(spec.id, self._uids.take(), self._accelerator.name, planned)
             directory.write_record(record)
-            groups = self._cgroups.create(spec.id, spec.cpu_quota)
+            groups = self._cgroups.create(spec.id, Limits.of_vm(spec.vcpus, spec.memory_mib, spec.cpu_quota))
             inherited = _open(spec, directory, descriptors)
             output = directory.make_pipe(records.LOG_PIPE)
             descriptors.callback(os.close, output)

@@ -186,6 +186,7 @@ class QemuVm:
         if loose:
             await asyncio.wait(loose, timeout=_LAST_WORDS)
         self._follower.finish()
+        used = cgroups.usage(self._groups)
         evidence = Evidence(
             expected=self._expected,
             returncode=self._process.returncode,
@@ -193,6 +194,7 @@ class QemuVm:
             watched=self._watched,
             console=printable(self._console.tail()),
             log=printable(self._log.tail()),
-            oom_killed=bool(cgroups.usage(self._groups).oom_kills),
+            oom_killed=bool(used.oom_kills),
+            own_limit=used.own_limit,
         )
         self._exit.set_result(classify(evidence))
