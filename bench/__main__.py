@@ -1,57 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m bench [--rounds N] [--output FILE]`: starts, memory and the daemon's cost, beside runc and dockerd."""
+"""`python -m bench [--only PART,…] [--full]`: what is promised, measured beside its peers in one session."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import json
-import tempfile
-from collections.abc import Iterator
+import signal
+import sys
+import traceback
 from pathlib import Path
+from typing import Any
 
-from bench.machine import describe
-from bench.measure import daemon_cost, memory_of, start_times
-from bench.peers import Dockerd, EngineApi, Hypercell, Runc
-from bench.report import markdown, summary
+from bench.machine import BUSY, describe, load
+from bench.marks import judge
+from bench.options import parse
+from bench.parts import PARTS
+from bench.report import markdown
+from bench.session import session
 from tests.support.namespaces import enter_private_network
-
-_RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="starts of each peer (default 15)")
-    parser.add_argument("--vms", type=int, default=10, help="idle containers for the memory figure (default 10)")
-    parser.add_argument("--output", type=Path, default=_RESULTS / "latest.json")
-    options = parser.parse_args()
+    chosen, options, output = parse({name: text for name, (_, text) in PARTS.items()})
+    # Whoever ends the run by a signal wants it cleaned up as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     enter_private_network()
-    with tempfile.TemporaryDirectory(prefix="hypercell-bench-") as name, contextlib.ExitStack() as stack:
-        peers = list(_peers(Path(name), stack))
-        result = {"machine": describe(), "starts": start_times(peers, options.rounds)}
-        engines = [peer for peer in peers if isinstance(peer, EngineApi)]
-        result["memory"] = {peer.name: memory_of(peer, options.vms) for peer in engines}
-        result["daemon"] = {peer.name: daemon_cost(peer, options.rounds) for peer in engines}
-        result["machine"]["load_after"] = describe()["load"]
-    result["summary"] = summary(result)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
-    options.output.with_suffix(".md").write_text(markdown(result))
+    if load() > BUSY:
+        print(f"warning: the load is {load()}; times that are measured now are not to be trusted")
+    result: dict[str, Any] = {
+        "machine": describe(),
+        "options": options.told(),
+        "parts": {},
+        "left_out": {},
+        "failed": {},
+    }
+    result["load"] = {"before": load(), "parts": {}}
+    for name in chosen:
+        print(f"{name}: {PARTS[name][1]} …", flush=True)
+        before = load()
+        with session(options) as peers:
+            try:
+                result["parts"][name] = PARTS[name][0](peers)
+            except Exception as error:
+                traceback.print_exc()
+                result["failed"][name] = f"{type(error).__name__}: {error}"
+        result["left_out"] |= peers.left_out
+        result["load"]["parts"][name] = (before, load())
+        _save(result, output)
     print(markdown(result))
+    sys.exit(1 if result["failed"] else 0)
 
 
-def _peers(directory: Path, stack: contextlib.ExitStack) -> Iterator[Runc | EngineApi]:
-    """Everything that this machine can run; a peer that cannot start is named and left out."""
-    for kernel in ("own", "distribution"):
-        if (Path("build/guest") / kernel / "vmlinux").exists():
-            yield stack.enter_context(Hypercell(directory / kernel, kernel))
-        else:
-            print(f"hypercell ({kernel} kernel): left out, it is not built (make kernel)")
-    yield stack.enter_context(Runc(directory / "runc"))
-    try:
-        yield stack.enter_context(Dockerd(directory / "dockerd"))
-    except (OSError, RuntimeError) as error:
-        print(f"dockerd: left out, {error}")
+def _save(result: dict[str, Any], output: Path) -> None:
+    """After every part: what an interrupted run has found is kept."""
+    result["load"]["after"] = load()
+    result["marks"] = judge(result["parts"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    output.with_suffix(".md").write_text(markdown(result))
 
 
 if __name__ == "__main__":

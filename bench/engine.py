@@ -10,25 +10,40 @@ import socket
 from pathlib import Path
 from typing import Any
 
+_PATIENCE = 180.0
+"""Seconds for one answer."""
+
+
+class EngineError(RuntimeError):
+    """The engine refused; the words are its own."""
+
 
 class Engine:
+    """Not to be shared by threads: `twin` makes another on the same socket."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: http.client.HTTPConnection | None = None
 
+    def twin(self) -> Engine:
+        return Engine(self._path)
+
     def call(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> Any:
+        """The decoded answer, or its bytes when it is not JSON. Raises `EngineError`, `OSError`."""
         if self._connection is None:
-            self._connection = http.client.HTTPConnection("engine", timeout=120)
+            self._connection = http.client.HTTPConnection("engine", timeout=_PATIENCE)
             self._connection.sock = socket.socket(socket.AF_UNIX)
-            self._connection.sock.settimeout(120)
+            self._connection.sock.settimeout(_PATIENCE)
             self._connection.sock.connect(str(self._path))
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         kind = "application/x-tar" if raw is not None else "application/json"
         self._connection.request(method, path, data, {"Content-Type": kind} if data is not None else {})
         answer = self._connection.getresponse()
         content = answer.read()
+        if answer.will_close:
+            self.close()
         if answer.status >= 400:
-            raise RuntimeError(f"{method} {path}: {answer.status} {content.decode(errors='replace')[:300]}")
+            raise EngineError(f"{method} {path}: {answer.status} {content.decode(errors='replace')[:300]}")
         with contextlib.suppress(ValueError):
             return json.loads(content)
         return content
@@ -38,14 +53,32 @@ class Engine:
             self._connection.close()
             self._connection = None
 
-    def create(self, image: str, *command: str) -> str:
-        return str(self.call("POST", "/containers/create", {"Image": image, "Cmd": list(command)})["Id"])
+    def create(self, image: str, *command: str, **host: Any) -> str:
+        """The new container's id; *host* is its HostConfig."""
+        body = {"Image": image, "Cmd": list(command), "HostConfig": host}
+        return str(self.call("POST", "/containers/create", body)["Id"])
 
     def start(self, identifier: str) -> None:
         self.call("POST", f"/containers/{identifier}/start")
 
+    def stop(self, identifier: str) -> None:
+        self.call("POST", f"/containers/{identifier}/stop?t=0")
+
     def wait(self, identifier: str) -> int:
         return int(self.call("POST", f"/containers/{identifier}/wait")["StatusCode"])
 
+    def inspect(self, identifier: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/containers/{identifier}/json"))
+
     def remove(self, identifier: str) -> None:
         self.call("DELETE", f"/containers/{identifier}?force=1")
+
+    def list(self) -> list[dict[str, Any]]:
+        return list(self.call("GET", "/containers/json?all=1"))
+
+    def execute(self, identifier: str, *command: str) -> int:
+        """Carry out *command* in a running container, read its output to the end: its exit code."""
+        wanted = {"Cmd": list(command), "AttachStdout": True, "AttachStderr": True}
+        made = self.call("POST", f"/containers/{identifier}/exec", wanted)["Id"]
+        self.call("POST", f"/exec/{made}/start", {"Detach": False, "Tty": False})
+        return int(self.call("GET", f"/exec/{made}/json")["ExitCode"])

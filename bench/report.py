@@ -1,54 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result as a page to read."""
+"""The result as a page to read: the marks first, then what was measured."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-
-def summary(result: dict[str, Any]) -> dict[str, float]:
-    """Ratios of medians to dockerd and runc, where they took part."""
-    totals = {name: parts["total"]["median"] for name, parts in result["starts"].items()}
-    return {
-        f"{name} / {peer}": round(totals[name] / totals[peer], 2)
-        for peer in ("dockerd", "runc")
-        if peer in totals
-        for name in totals
-        if name.startswith("hypercell")
-    }
+from bench.machine import BUSY
+from bench.parts import PARTS
 
 
 def markdown(result: dict[str, Any]) -> str:
-    machine = result["machine"]
+    parts = result["parts"]
+    sections = [_head(result), _marks(result["marks"])]
+    sections += [TABLES[name](parts[name]) for name in TABLES if parts.get(name)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _head(result: dict[str, Any]) -> str:
+    machine, loads = result["machine"], result["load"]
     lines = [
         "# Benchmark results",
         "",
-        f"{machine['time']}, revision {machine['revision']}: {machine['cores']} × {machine['cpu']}, "
-        f"{machine['memory_mib']} MiB, Linux {machine['kernel']}, load {machine['load']:.1f} before and "
-        f"{machine['load_after']:.1f} after. {machine['qemu']}; {machine['runc']}; {machine['dockerd']}.",
+        f"{machine['time']}: {machine['cores']} × {machine['cpu']}, {machine['memory_mib']} MiB, "
+        f"Linux {machine['kernel']}, load {loads['before']:.1f} before and {loads['after']:.1f} after.",
         "",
-        "Create + start + wait of `true` over the API's socket (runc: `runc run`), milliseconds:",
-        "",
-        "| | min | median | p99 | create | start | wait | remove |",
-        "|---|---|---|---|---|---|---|---|",
+        "; ".join(f"{name}: {said}" for name, said in machine["versions"].items()) + ".",
     ]
-    for name, parts in result["starts"].items():
-        total = parts["total"]
-        rest = [str(parts[part]["median"]) if part in parts else "" for part in ("create", "start", "wait", "remove")]
-        lines.append(f"| {name} | {total['min']} | {total['median']} | {total['p99']} | {' | '.join(rest)} |")
-    lines += ["", "| ratio of medians | |", "|---|---|"]
-    lines += [f"| {name} | {ratio} |" for name, ratio in result["summary"].items()]
-    lines += [
-        "",
-        "Memory (PSS, MiB) of a container that sleeps, and the daemon's own cost:",
-        "",
-        "| | containers | each | daemon with them | daemon RSS | daemon CPU ms a start |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, memory in result["memory"].items():
-        cost = result["daemon"][name]
-        lines.append(
-            f"| {name} | {memory['containers']} | {memory['each']} | {memory['daemon']} "
-            f"| {cost['rss']} | {cost['cpu_per_start']} |"
+    for name, (before, _) in loads["parts"].items():
+        if before > BUSY:
+            lines += ["", f"**{name}: the machine was busy (load {before:.1f}); do not trust times.**"]
+    for name, why in result["left_out"].items():
+        lines += ["", f"{name} was left out: {why}"]
+    for name, why in result["failed"].items():
+        lines += ["", f"**{name} failed**: {why}"]
+    return "\n".join(lines)
+
+
+def _marks(marks: Sequence[dict[str, Any]]) -> str:
+    words = {True: "met", False: "**missed**", None: "not measured"}
+    rows = (
+        (
+            mark["number"],
+            mark["text"],
+            "" if mark["value"] is None else f"{mark['value']:g}",
+            f"≤ {mark['limit']:g} {mark['unit']}".strip(),
+            words[mark["met"]] + (f" ({mark['scope']})" if mark["scope"] else ""),
         )
-    return "\n".join(lines) + "\n"
+        for mark in marks
+    )
+    return "## Marks\n\n" + _table(("", "", "measured", "mark", ""), rows)
+
+
+def _starts(part: dict[str, Any]) -> str:
+    steps = ("create", "start", "wait", "remove")
+    rows = (
+        (name, *_of(found["total"]), *(found[step]["median"] if step in found else "" for step in steps), _ways(found))
+        for name, found in part.items()
+    )
+    return _section("starts", "milliseconds", ("min", "median", "p99", *steps, "ways"), rows)
+
+
+def _run(part: dict[str, Any]) -> str:
+    return _section("run", "milliseconds", ("min", "median", "p99"), ((name, *_of(one)) for name, one in part.items()))
+
+
+def _exec(part: dict[str, Any]) -> str:
+    head = ("API min", "median", "p99", "CLI min", "median", "p99")
+    rows = ((name, *_of(part["api"][name]), *_of(part["cli"][name])) for name in part["api"])
+    return _section("exec", "milliseconds", head, rows)
+
+
+def _burst(part: dict[str, Any]) -> str:
+    rows = (
+        (f"{name}: {count}", found["all"], found["each"]["median"], _ways(found))
+        for count, peers in part.items()
+        for name, found in peers.items()
+    )
+    return _section("burst", "seconds", ("all running", "median of one", "ways"), rows)
+
+
+def _idle(part: dict[str, Any]) -> str:
+    rows = (
+        (f"{kind}: {name}", found["among"], found["each"], found["cpu"], found["daemon"])
+        for kind, peers in part.items()
+        for name, found in peers.items()
+    )
+    return _section("idle", "PSS, MB", ("among", "each", "% of a core each", "daemon"), rows)
+
+
+def _plain(name: str, unit: str) -> Any:
+    """Of a part whose peers have simple figures."""
+
+    def section(part: dict[str, Any]) -> str:
+        head = list(next(iter(part.values())))
+        rows = (
+            (peer, *(_ways(found) if key == "ways" else found[key] for key in head)) for peer, found in part.items()
+        )
+        return _section(name, unit, [key.replace("_", " ") for key in head], rows)
+
+    return section
+
+
+def _records(part: dict[str, Any]) -> str:
+    kinds = ("list", "start", "stop")
+    head = [f"{kind} {figure}" for kind in kinds for figure in ("median", "p99")]
+    rows = (
+        (found["containers"], *(found[kind][figure] for kind in kinds for figure in ("median", "p99")))
+        for found in part.values()
+    )
+    return _section("records", "milliseconds", head, rows)
+
+
+TABLES = {
+    "starts": _starts,
+    "run": _run,
+    "exec": _exec,
+    "burst": _burst,
+    "idle": _idle,
+    "many": _plain("many", "MB"),
+    "cost": _plain("cost", "ms, MB"),
+    "churn": _plain("churn", "a second, MB"),
+    "records": _records,
+}
+
+
+def _section(name: str, unit: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = PARTS[name][1]
+    return f"## {name}: {text} ({unit})\n\n" + _table(("", *head), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _of(found: dict[str, float]) -> tuple[float, float, float]:
+    return found["min"], found["median"], found["p99"]
+
+
+def _ways(found: dict[str, Any]) -> str:
+    return ", ".join(f"{way} {count}" for way, count in found.get("ways", {}).items())
