@@ -15,6 +15,7 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud import Cloud, codec, open_cloud
 from hypercell.cloud.contract import ContainerRequest, ContainerView, LogQuery, Output, Status
+from hypercell.cloud.sample import sample
 from hypercell.images.contract import Images
 from hypercell.node import Bounds, Node, NodeEvent, open_node
 from tests.support.image_shelf import ImageShelf
@@ -141,12 +142,14 @@ class Resident:
 
 
 class House(Resident):
-    """Opens and closes daemons on one machine of fake guests."""
+    """Opens and closes daemons on one machine of fake guests. With *clones*, VMs are cloned and wait in a pool."""
 
-    def __init__(self, directory: Path, machine: Machine | None = None, **settings: Any) -> None:
+    def __init__(self, directory: Path, machine: Machine | None = None, clones: bool = False, **settings: Any) -> None:
         super().__init__(directory)
+        self.clones = clones
         self.machine = machine or Machine(directory)
         small = {"rootfs_size": 64 * 1024**2, "log_size": 200 * 1024**2, "boot_timeout": 5.0, "reserve_bytes": 0}
+        small |= {"pool_memory": 200 if clones else 0}
         self.config = replace(
             Config(), root=directory / "root", run=directory / "run", guest_dir=directory, **{**small, **settings}
         )
@@ -157,10 +160,12 @@ class House(Resident):
     async def open(self) -> Self:
         self.config.root.mkdir(parents=True, exist_ok=True)
         self.db = await Database.open(self.config.database)
-        driver = MachineDriver(self.machine.path)
+        (self.directory / "init").touch()
+        driver = MachineDriver(self.machine.path, templates=self.clones)
         images: Images = self.images  # type: ignore[assignment]
         node = await open_node(
-            self.config, self.db, driver, KERNEL, images, self.network, connect, self.bounds, codec.load
+            *(self.config, self.db, driver, KERNEL, images, self.network, connect, self.bounds, codec.load),
+            sample=sample(KERNEL.release),
         )
         self.cloud = await open_cloud(self.config, self.db, node, images)
         node.listen(self.events.append)

@@ -19,7 +19,10 @@ from hypercell.base.errors import HypercellError
 from hypercell.cloud.contract import ContainerRequest, RestartPolicy
 from hypercell.node import crash
 from hypercell.node.network import PublishedPort
-from tests.support.house import House, T
+from tests.support.house import House, T, eventually
+
+CLONING = ("template", "pool")
+"""Verbs: run a container in a VM of that way."""
 
 
 def die_at(point: str, count: int) -> None:
@@ -57,15 +60,35 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
         await containers.stop(T, arguments[0], 0)
     elif verb == "start":
         await containers.start(T, arguments[0])
+    elif verb in CLONING:
+        await _run_in_a_clone(house, verb)
     await asyncio.sleep(2)  # what goes on behind the caller's back
 
 
+async def _run_in_a_clone(house: House, way: str) -> None:
+    """A container `it` in a VM of that way, and before it whatever that takes."""
+
+    async def ready() -> bool:
+        figures = house.node.services.factory.figures()
+        return bool(figures.pooled) if way == "pool" else figures.templates == 1
+
+    names = ["first", "it"] if way == "template" else ["it"]
+    for name in names:
+        if name == "it":
+            await eventually(ready)
+        await house.containers.create(T, ContainerRequest("busybox", name=name, command=("sleep", "infinity")))
+        await house.containers.start(T, name)
+
+
 async def main(directory: Path, point: str, count: int, verb: str, arguments: list[str]) -> None:
-    house = House(directory)
+    budget = {"pool_memory": 0} if verb == "template" else {}
+    house = House(directory, clones=verb in CLONING, **budget)
     if point.startswith("recover:"):
         die_at(point.removeprefix("recover:"), count)
         await house.open()
     else:
+        if verb in CLONING:  # what goes on behind the daemon's back begins at once
+            die_at(point, count)
         await house.open()
         die_at(point, count)
     with contextlib.suppress(HypercellError):

@@ -263,7 +263,7 @@ class MachineDriver:
         return MachineVm(self, spec.id, answer["path"])
 
     def template_key(self, spec: VmSpec) -> str:
-        return f"{spec.kernel.name}-{spec.memory_mib}-{spec.vcpus}"
+        return f"{spec.kernel.name}-{spec.memory_mib}-{spec.vcpus}-{spec.nic is not None}"
 
     async def make_template(self, spec: VmSpec, settle: Callable[[MachineVm], Awaitable[None]]) -> Template:
         if refused := (await self.ask("template"))["refused"]:

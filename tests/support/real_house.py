@@ -16,6 +16,7 @@ from hypercell.backends.network import open_network
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud import codec, open_cloud
+from hypercell.cloud.sample import sample
 from hypercell.images.store import open_store
 from hypercell.node import open_node
 from hypercell.vm import find_kernel, open_driver
@@ -37,8 +38,7 @@ class RealHouse(Resident):
             run=directory / "run",
             bridge="hcnode0",
             subnet="172.29.0.0/24",
-            rootfs_size=256 * 1024**2,
-            **settings,
+            **{"rootfs_size": 256 * 1024**2, "pool_memory": 0, **settings},
         )
 
     async def open(self) -> Self:
@@ -55,7 +55,9 @@ class RealHouse(Resident):
         images = await open_store(self.config, self.db)
         kernel = find_kernel(self.config)
         node = await open_node(
-            self.config, self.db, self.driver, kernel, images, self.network, connect, check_extension=codec.load
+            *(self.config, self.db, self.driver, kernel, images, self.network, connect),
+            check_extension=codec.load,
+            sample=sample(kernel.release),
         )
         self.cloud = await open_cloud(self.config, self.db, node, images)
         self.images = images

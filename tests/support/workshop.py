@@ -14,7 +14,7 @@ from hypercell.agent import connect
 from hypercell.base.config import Config
 from hypercell.base.errors import VmFailed
 from hypercell.base.ids import new_id
-from hypercell.vm.driver import Disk, Slot, Vm, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Disk, Nic, Slot, Vm, VmSpec
 from hypercell.vm.factory import Factory, Launched
 from tests.support.house import eventually
 from tests.support.machine import KERNEL, Machine, MachineDriver
@@ -78,6 +78,10 @@ class Workshop:
     async def _spare(self) -> Spare:
         self.spares += 1
         return Spare(f"spare{self.spares}", os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+
+    def key(self, spec: VmSpec) -> str:
+        """Of the template for *spec*."""
+        return self.driver.template_key(replace(spec, nic=Nic(-1, DEVICE_MAC)))
 
     def open(self) -> None:
         """Begin to fill the pool."""

@@ -16,6 +16,7 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import VmFailed
 from hypercell.cloud import codec, open_cloud
+from hypercell.cloud.sample import sample
 from hypercell.images.store import open_store
 from hypercell.node import open_node
 from hypercell.node.metrics import metrics
@@ -39,7 +40,11 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         stack.push_async_callback(network.close)
         await network.start()
         images = await open_store(config, db)
-        node = await open_node(config, db, driver, kernel, images, network, agent.connect, check_extension=codec.load)
+        node = await open_node(
+            *(config, db, driver, kernel, images, network, agent.connect),
+            check_extension=codec.load,
+            sample=sample(kernel.release),
+        )
         cloud = await open_cloud(config, db, node, images)
         stack.push_async_callback(cloud.close)
         told = _hypervisor(config, driver, kernel)

@@ -144,7 +144,7 @@ async def test_templates_that_nobody_used_for_a_while_are_dropped(workshop: Work
     now += 1000.0
     assert not templates.drop_unused(set())
     now += 1000.0
-    assert not templates.drop_unused({workshop.driver.template_key(specification())})
+    assert not templates.drop_unused({workshop.key(specification())})
     assert templates.drop_unused(set())
     assert workshop.factory.figures().templates == 0
 
@@ -154,6 +154,6 @@ async def test_the_template_that_was_not_used_for_longest_makes_room(workshop: W
     for number, shape in enumerate(shapes):
         await workshop.launch(spec=shape)
         await workshop.templated(min(number + 1, 8))
-    await workshop.until(lambda: workshop.driver.template_key(shapes[8]) in workshop.factory._templates._kept)
+    await workshop.until(lambda: workshop.key(shapes[8]) in workshop.factory._templates._kept)
     kept = set(workshop.factory._templates._kept)
-    assert kept == {workshop.driver.template_key(shape) for shape in shapes[1:]}
+    assert kept == {workshop.key(shape) for shape in shapes[1:]}

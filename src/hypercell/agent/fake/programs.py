@@ -278,4 +278,5 @@ PROGRAMS: dict[str, Callable[[Process, list[str]], Program]] = {
     "oom": Oom,
     "panic": Panic,
     "sh": Shell,
+    "init": FalseProgram,
 }

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from hypercell.vm.factory.factory import Factory, Figures
+from hypercell.vm.factory.promises import Promise
 from hypercell.vm.factory.sizes import memory_mib
 from hypercell.vm.factory.warming import Sample
 from hypercell.vm.factory.ways import Client, Isolation, Launched, Way, slower
 
-__all__ = ["Client", "Factory", "Figures", "Isolation", "Launched", "Sample", "Way", "memory_mib", "slower"]
+__all__ = ["Client", "Factory", "Figures", "Isolation", "Launched", "Promise", "Sample", "Way", "memory_mib", "slower"]

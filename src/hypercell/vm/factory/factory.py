@@ -19,6 +19,7 @@ from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.filling import Filler
 from hypercell.vm.factory.greeting import greet
 from hypercell.vm.factory.pool import Pool, Pooled
+from hypercell.vm.factory.promises import Promise
 from hypercell.vm.factory.templates import Templates
 from hypercell.vm.factory.warming import Sample
 from hypercell.vm.factory.ways import QUICKEST_FIRST, Client, Isolation, Launched, NotThisWay, SpareTap, Way
@@ -66,11 +67,12 @@ class Factory:
         self._filler = Filler(config, driver, connect, spare, sample, self._pool, self._templates, self._demand)
         self._launched: Counter[str] = Counter()
         self._fallbacks = 0
+        self._promised: Counter[str] = Counter()
 
     def start(self, usual: VmSpec) -> None:
         """Begin to keep VMs ready, if there is a budget for it; *usual* is of the shape that most will have."""
         if self._clones and self._isolation is not Isolation.COLD:
-            self._demand.expect(self._driver.template_key(usual), usual)
+            self._demand.expect(self._key(usual), usual)
             self._filler.start()
 
     @contextlib.contextmanager
@@ -78,6 +80,15 @@ class Factory:
         """Somebody waits for a start: what can be done later is, meanwhile."""
         with self._filler.held():
             yield
+
+    def promise(self, spec: VmSpec, isolation: Isolation | None = None) -> Promise:
+        """The way that a launch of *spec* would go now. A VM of the pool is counted on until the promise is kept."""
+        if not self._clones or (isolation or self._isolation) is Isolation.COLD:
+            return Promise(Way.COLD, self._promised, "")
+        key = self._key(spec)
+        if self._pool.count(key) > self._promised[key]:
+            return Promise(Way.POOL, self._promised, key)
+        return Promise(Way.TEMPLATE if key in self._templates else Way.COLD, self._promised, key)
 
     async def launch(
         self,
@@ -99,7 +110,7 @@ class Factory:
             quickest = Way.COLD
             notes.append("isolation is cold")
         else:
-            key = self._driver.template_key(spec)
+            key = self._key(spec)
             self._demand.started(key, spec)
         for way in QUICKEST_FIRST[QUICKEST_FIRST.index(quickest) :]:
             try:
@@ -138,6 +149,10 @@ class Factory:
         """End the VMs that are nobody's; drop the templates. Everybody else's VMs go on."""
         await self._filler.close()
         await self._templates.close()
+
+    def _key(self, spec: VmSpec) -> str:
+        """Every VM of ours has a card."""
+        return self._driver.template_key(replace(spec, nic=Nic(-1, DEVICE_MAC)))
 
     # The ways
 

@@ -72,6 +72,9 @@ class Templates:
     def __len__(self) -> int:
         return len(self._kept)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._kept
+
     @property
     def bytes(self) -> int:
         """Host memory that they hold."""
