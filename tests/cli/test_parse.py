@@ -10,6 +10,7 @@ import pytest
 from hypercell.cli import output, parse
 from hypercell.cli.options import filter_query, time_query
 from hypercell.cli.terminal import Session, detach_sequence
+from tests.support.digits import LOOK_LIKE_NUMBERS
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,20 @@ def test_sizes(text: str, bytes_: int) -> None:
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(click.UsageError):
         parse.memory(text)
+
+
+@pytest.mark.parametrize("text", LOOK_LIKE_NUMBERS[:7])
+def test_what_only_looks_like_a_number_is_none(text: str) -> None:
+    for attempt in (
+        lambda: parse.memory(f"{text}m"),
+        lambda: parse.memory("5\N{KELVIN SIGN}"),
+        lambda: parse.ports((f"{text}:80",)),
+        lambda: parse.ulimits((f"nofile={text}",)),
+        lambda: parse.ulimits((f"nofile=1:{text}",)),
+        lambda: parse.restart_policy(f"on-failure:{text}"),
+    ):
+        with pytest.raises(click.UsageError):
+            attempt()
 
 
 @pytest.mark.parametrize(

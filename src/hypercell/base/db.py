@@ -26,7 +26,7 @@ Transaction = sqlite3.Connection
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migrations (room TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, number))
 """
-_MIGRATION = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+_MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
 class Database:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import secrets
 
+from hypercell.base.digits import is_digits
+
 _ID = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
@@ -14,7 +16,7 @@ def new_id() -> str:
     """A new random id. Never all digits in its first 12: clients would take the short form for a number."""
     while True:
         value = secrets.token_hex(32)
-        if not value[:12].isdigit():
+        if not is_digits(value[:12]):
             return value
 
 

@@ -33,7 +33,7 @@ def time_query(text: str | None) -> str | None:
         return None
     total, number = 0.0, ""
     for character in text:
-        if character.isdigit() or character == ".":
+        if character in "0123456789.":
             number += character
         elif character in "smhd" and number:
             total += float(number) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[character]

@@ -68,7 +68,7 @@ def ago(then: float) -> str:
 
 def seconds(timestamp: str) -> float:
     """An RFC 3339 time (nanoseconds allowed) as Unix time."""
-    trimmed = re.sub(r"(\.\d{6})\d+", r"\1", timestamp).replace("Z", "+00:00")
+    trimmed = re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", timestamp).replace("Z", "+00:00")
     return datetime.fromisoformat(trimmed).timestamp()
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", re.IGNORECASE)
+from hypercell.base.digits import is_digits
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", re.IGNORECASE | re.ASCII)
 _POWER = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -75,7 +77,7 @@ def ports(values: tuple[str, ...]) -> tuple[dict[str, object], dict[str, list[di
 
 def _range(text: str, whole: str) -> range:
     first, dash, last = text.partition("-")
-    if not first.isdigit() or (dash and not last.isdigit()):
+    if not is_digits(first) or (dash and not is_digits(last)):
         raise click.UsageError(f"invalid port {whole!r}: write it as 8080:80 or 127.0.0.1:8080:80/tcp")
     start, stop = int(first), int(last) if dash else int(first)
     if not 0 < start <= stop <= 65535:
@@ -89,16 +91,16 @@ def ulimits(values: tuple[str, ...]) -> list[dict[str, object]]:
     for value in values:
         name, _, limits = value.partition("=")
         soft, _, hard = limits.partition(":")
-        try:
-            result.append({"Name": name, "Soft": int(soft), "Hard": int(hard or soft)})
-        except ValueError:
-            raise click.UsageError(f"invalid ulimit {value!r}: write it as nofile=1024:2048") from None
+        hard = hard or soft
+        if not (is_digits(soft.removeprefix("-")) and is_digits(hard.removeprefix("-"))):
+            raise click.UsageError(f"invalid ulimit {value!r}: write it as nofile=1024:2048")
+        result.append({"Name": name, "Soft": int(soft), "Hard": int(hard)})
     return result
 
 
 def restart_policy(text: str) -> dict[str, object]:
     name, _, count = text.partition(":")
-    if name not in ("", "no", "always", "on-failure", "unless-stopped") or (count and not count.isdigit()):
+    if name not in ("", "no", "always", "on-failure", "unless-stopped") or (count and not is_digits(count)):
         raise click.UsageError(f"invalid restart policy {text!r}: no, always, unless-stopped or on-failure[:max]")
     return {"Name": name or "no", "MaximumRetryCount": int(count or 0)}
 

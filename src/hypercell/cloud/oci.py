@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypercell.base.digits import is_digits
 from hypercell.cloud import capabilities, mounts, seccomp
 from hypercell.cloud.contract import ContainerRequest, ExecRequest
 from hypercell.cloud.resolve import Resolved, process_env
@@ -58,7 +59,7 @@ def _process(resolved: Resolved, granted: tuple[str, ...]) -> Json:
     request = resolved.request
     user: Json = {"username": resolved.user or "0"}
     if request.group_add:
-        user["additionalGids"] = [int(group) if group.isdecimal() else group for group in request.group_add]
+        user["additionalGids"] = [int(group) if is_digits(group) else group for group in request.group_add]
     return {
         "terminal": request.tty,
         "user": user,

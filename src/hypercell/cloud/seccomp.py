@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ _DEFAULT = Path(__file__).parent / "profiles" / "default.json"
 _ARCHITECTURE = "amd64"
 _NATIVE = "SCMP_ARCH_X86_64"
 _LONGEST = 256 * 1024
+_RELEASE = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})")
 
 
 def resolve(profile: str, capabilities: Collection[str], kernel: str) -> Json | None:
@@ -53,7 +55,7 @@ def _parse(text: str) -> Json:
 def _resolve(document: Json, capabilities: frozenset[str], kernel: tuple[int, int]) -> Json:
     resolved: Json = {"defaultAction": str(document["defaultAction"]), "architectures": _architectures(document)}
     if document.get("defaultErrnoRet") is not None:
-        resolved["defaultErrnoRet"] = int(document["defaultErrnoRet"])
+        resolved["defaultErrnoRet"] = _integer(document["defaultErrnoRet"])
     if document.get("flags"):
         resolved["flags"] = [str(flag) for flag in document["flags"]]
     resolved["syscalls"] = [
@@ -73,13 +75,13 @@ def _rule(entry: Mapping[str, Any]) -> Json:
     names = entry.get("names") or [entry["name"]]
     rule: Json = {"names": [str(name) for name in names], "action": str(entry["action"])}
     if entry.get("errnoRet") is not None:
-        rule["errnoRet"] = int(entry["errnoRet"])
+        rule["errnoRet"] = _integer(entry["errnoRet"])
     if entry.get("args"):
         rule["args"] = [
             {
-                "index": int(arg["index"]),
-                "value": int(arg["value"]),
-                "valueTwo": int(arg.get("valueTwo") or 0),
+                "index": _integer(arg["index"]),
+                "value": _integer(arg["value"]),
+                "valueTwo": _integer(arg.get("valueTwo") or 0),
                 "op": str(arg["op"]),
             }
             for arg in entry["args"]
@@ -103,5 +105,14 @@ def _applies(entry: Mapping[str, Any], capabilities: frozenset[str], kernel: tup
 
 
 def _version(release: str) -> tuple[int, int]:
-    major, minor = release.split("-")[0].split(".")[:2]
-    return int(major), int("".join(filter(str.isdigit, minor)))
+    match = _RELEASE.match(release)
+    if match is None:
+        raise ValueError(f"{release[:50]!r} is no kernel version")
+    return int(match[1]), int(match[2])
+
+
+def _integer(value: object) -> int:
+    """`int` would also take texts, in any script, and fractions."""
+    if type(value) is not int:
+        raise ValueError(f"{str(value)[:50]!r} is no integer")
+    return value

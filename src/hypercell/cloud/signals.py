@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument
 
 SIGTERM, SIGKILL = 15, 9
@@ -17,7 +18,7 @@ NUMBERS |= {f"RTMIN+{n}": 34 + n for n in range(1, 16)} | {f"RTMAX-{n}": 64 - n 
 
 def number(signal: str) -> int:
     """`KILL`, `SIGKILL`, `kill` or `9`. Raises `InvalidArgument`."""
-    if signal.isascii() and signal.isdecimal() and len(signal) <= 3 and 1 <= int(signal) <= 64:
+    if is_digits(signal, longest=3) and 1 <= int(signal) <= 64:
         return int(signal)
     try:
         return NUMBERS[signal.upper().removeprefix("SIG")]

@@ -13,12 +13,12 @@ ro rw exec noexec suid nosuid dev nodev sync async dirsync atime noatime diratim
 strictatime nostrictatime mand nomand defaults private rprivate shared rshared slave rslave unbindable
 """
 _VALUES = {
-    "size": re.compile(r"\d+[kmgKMG%]?"),
+    "size": re.compile(r"[0-9]+[kmgKMG%]?"),
     "mode": re.compile(r"[0-7]{1,4}"),
-    "uid": re.compile(r"\d{1,10}"),
-    "gid": re.compile(r"\d{1,10}"),
-    "nr_inodes": re.compile(r"\d+[kmgKMG]?"),
-    "nr_blocks": re.compile(r"\d+[kmgKMG]?"),
+    "uid": re.compile(r"[0-9]{1,10}"),
+    "gid": re.compile(r"[0-9]{1,10}"),
+    "nr_inodes": re.compile(r"[0-9]+[kmgKMG]?"),
+    "nr_blocks": re.compile(r"[0-9]+[kmgKMG]?"),
     "mpol": re.compile(r"[a-z:=,0-9-]+"),
 }
 

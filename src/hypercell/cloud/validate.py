@@ -29,7 +29,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?")
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _SYSCTL = re.compile(r"[A-Za-z0-9_.*/-]{1,255}")
 _NAMESPACED = "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced domainname"
-_EXPOSED = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?")
+_EXPOSED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?")
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 

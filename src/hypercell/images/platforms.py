@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument
 
 _PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -44,7 +45,7 @@ def normalise(os: str, architecture: str, variant: str = "") -> Platform:
     os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
     architecture, implied = _ARCHITECTURES.get(architecture, (architecture, ""))
     variant = variant or implied
-    if variant and variant[0].isdigit():
+    if is_digits(variant[:1]):
         variant = "v" + variant
     if (architecture, variant) in _DEFAULT_VARIANTS:
         variant = ""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hypercell.base.config import Config
+from hypercell.base.digits import is_digits
 from hypercell.vm.limits import Limits
 
 V1_CONTROLLERS = ("memory", "cpuacct", "cpu", "pids")
@@ -202,7 +203,7 @@ def usage(groups: list[Path]) -> Usage:
     kills: int | None = None
     own_limit: bool | None = None
     for group in groups:
-        if (text := _value(group / "cpuacct.usage").strip()).isdecimal():
+        if is_digits(text := _value(group / "cpuacct.usage").strip(), longest=20):
             cpu = int(text)
         for line in _value(group / "cpu.stat").splitlines():
             if line.startswith("usage_usec "):

@@ -9,6 +9,8 @@ import os
 import signal
 from pathlib import Path
 
+from hypercell.base.digits import is_digits
+
 _PROC = Path("/proc")
 
 
@@ -34,7 +36,7 @@ def find_hypervisor(uid: int, vm_id: str) -> int:
     """
     wanted = f"\0-name\0{vm_id}\0".encode()
     for entry in os.scandir(_PROC):
-        if entry.name.isdecimal():
+        if is_digits(entry.name):
             with contextlib.suppress(OSError):
                 if entry.stat().st_uid == uid and wanted in (_PROC / entry.name / "cmdline").read_bytes():
                     return int(entry.name)

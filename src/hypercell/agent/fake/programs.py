@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from hypercell.base.digits import is_digits
+
 if TYPE_CHECKING:
     from hypercell.agent.fake.process import Process
 
@@ -239,11 +241,11 @@ def name_of(args: list[str]) -> str:
 def _seconds(args: list[str]) -> float | None:
     """How long `sleep` sleeps; None for ever."""
     word = args[1] if len(args) > 1 else "0"
-    return float(word) if word.replace(".", "", 1).isdigit() else None
+    return float(word) if is_digits(word.replace(".", "", 1)) else None
 
 
 def _status(word: str) -> int:
-    return int(word) & 255 if word.isdigit() else 2
+    return int(word) & 255 if is_digits(word) else 2
 
 
 def _commands(script: str) -> list[list[str]]:

@@ -12,6 +12,7 @@ from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import flag, number
 from hypercell.api.docker.times import SECOND, human_duration
 from hypercell.api.http import Response, json_response
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import HypercellError, InvalidArgument, NotFound
 from hypercell.cloud.contract import ContainerView, Status
 from hypercell.images import reference
@@ -140,7 +141,7 @@ def _check(filters: Filters) -> None:
         if value not in _HEALTH:
             raise InvalidArgument(f"invalid filter 'health={value}'")
     for value in filters.get("exited"):
-        if not value.isascii() or not value.removeprefix("-").isdecimal():
+        if not is_digits(value.removeprefix("-")):
             raise InvalidArgument(f"invalid filter 'exited={value}'")
     filters.flag("is-task", False)
 
@@ -206,7 +207,7 @@ def _port_set(filters: Filters, key: str) -> set[str]:
         numbers, _, protocol = value.partition("/")
         low, _, high = numbers.partition("-")
         high = high or low
-        if not (numbers.isascii() and low.isdecimal() and high.isdecimal()) or not int(low) <= int(high) < 65536:
+        if not (is_digits(low) and is_digits(high)) or not int(low) <= int(high) < 65536:
             raise InvalidArgument(f"error while looking up for {key} {value[:100]}: invalid port")
         ports |= {f"{port}/{protocol or 'tcp'}" for port in range(int(low), int(high) + 1)}
     return ports

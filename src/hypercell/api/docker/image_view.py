@@ -24,7 +24,7 @@ _BEFORE_1_50: Json = {
     "Tty": False,
     "Image": "",
 }
-_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})")
+_STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
 def summary_json(image: Image, version: Version, containers: int) -> Json:

@@ -10,6 +10,7 @@ from hypercell.api.docker.framing import SYSTEM_ERROR, frame, media_type
 from hypercell.api.docker.query import flag, timestamp
 from hypercell.api.docker.times import rfc3339_fixed
 from hypercell.api.http import Query, StreamResponse
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import HypercellError, InvalidArgument
 from hypercell.cloud.contract import LogQuery, LogRecord, Output
 
@@ -36,7 +37,7 @@ def _query(query: Query) -> LogQuery:
         follow=flag(query, "follow"),
         since_ns=timestamp(query, "since"),
         until_ns=timestamp(query, "until"),
-        tail=int(tail) if tail.isascii() and tail.isdecimal() and len(tail) < 18 else -1,
+        tail=int(tail) if is_digits(tail) else -1,
     )
 
 

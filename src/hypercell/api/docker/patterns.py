@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from hypercell.base.digits import is_digits
+
 MAX_PATTERN = 256
 _MAX_STATES = 4096
 _MAX_REPEAT = 100
@@ -157,7 +159,7 @@ class _Parser:
             return 1, 1
         close = self._text.find("}", self._at)
         low, comma, high = self._text[self._at + 1 : close].partition(",") if close > 0 else ("", "", "")
-        if not (low + high).isascii() or not low.isdecimal() or (high and not high.isdecimal()):
+        if not is_digits(low) or (high and not is_digits(high)):
             raise ValueError("malformed repetition")
         self._at = close + 1
         least, most = int(low), int(high) if high else (None if comma else int(low))

@@ -7,6 +7,7 @@ from hypercell.api.docker.documents import Fields, load_json
 from hypercell.api.docker.engine import Call
 from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.http import Query
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument
 
 _FALSE = ("", "0", "no", "false", "none")
@@ -25,7 +26,7 @@ def number(query: Query, name: str) -> int | None:
     if not text:
         return None
     digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdecimal()) or len(digits) > 18:
+    if not is_digits(digits):
         raise InvalidArgument(f"{name}: invalid number {text[:40]!r}")
     return int(text)
 
@@ -43,7 +44,7 @@ def window(query: Query) -> tuple[int, int]:
 
 def _dimension(query: Query, name: str, word: str) -> int:
     text = query.get(name)
-    if not (text.isascii() and text.isdecimal()):
+    if not is_digits(text, longest=1000):
         raise InvalidArgument(f'invalid resize {word} "{text[:40]}": invalid syntax')
     if int(text[:10]) > 65535:
         raise InvalidArgument(f'invalid resize {word} "{text[:40]}": value out of range')

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import httpx2
 
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument, Unavailable
 from hypercell.images.blobs import BlobStore, BlobWriter, Lease
 from hypercell.images.manifest import FOREIGN_LAYER_TYPES, Descriptor
@@ -105,7 +106,7 @@ class _Transfer:
         elif self._writer.size:
             self._writer.restart()
         length = response.headers.get("content-length", "")
-        if length.isascii() and length.isdigit() and int(length) != size - self._writer.size:
+        if is_digits(length) and int(length) != size - self._writer.size:
             raise InvalidArgument(
                 f"the manifest gives {self._descriptor.digest} {size} bytes, the registry "
                 f"{self._writer.size + int(length)}"

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypercell.base.digits import is_digits
 from hypercell.node.crash import crash_point
 from hypercell.node.logs.record import MAX_RECORD, Entry, decode_all, decode_before, encode
 
@@ -140,7 +141,7 @@ class Log:
             stems = [file.stem for file in self.directory.iterdir() if file.suffix == ".log"]
         except FileNotFoundError:
             return []
-        return sorted(int(stem) for stem in stems if stem.isdecimal())
+        return sorted(int(stem) for stem in stems if is_digits(stem))
 
     async def forward(self, cursor: Cursor) -> tuple[list[Entry], Cursor]:
         """Some records from *cursor* on, and the place behind them; none at the end of the log."""

@@ -7,6 +7,7 @@ import ipaddress
 from typing import Any
 
 from hypercell.api.docker.documents import Fields
+from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.node.network import PublishedPort
 
@@ -17,7 +18,7 @@ def split_port(text: str, field: str) -> tuple[int, str]:
     """`80/tcp` or `80` as number and protocol. Raises `InvalidArgument`, `Unsupported`."""
     number, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
-    if not number.isascii() or not number.isdecimal() or len(number) > 5 or not 0 < int(number) < 65536:
+    if not is_digits(number, longest=5) or not 0 < int(number) < 65536:
         raise InvalidArgument(f'{field}: invalid port specification: "{text[:40]}"')
     if protocol == "sctp":
         raise Unsupported(f"{field}: SCTP is not built yet")
