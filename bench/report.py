@@ -58,7 +58,12 @@ def _starts(part: dict[str, Any]) -> str:
         (name, *_of(found["total"]), *(found[step]["median"] if step in found else "" for step in steps), _ways(found))
         for name, found in part.items()
     )
-    return _section("starts", "milliseconds", ("min", "median", "p99", *steps, "ways"), rows)
+    text = _section("starts", "milliseconds", ("min", "median", "p99", *steps, "ways"), rows)
+    told = {name: found["steps"] for name, found in part.items() if found["steps"]}
+    for name, found in told.items():
+        text += f"\n\n{name}, by its own trace (medians): "
+        text += ", ".join(f"{step} {took}" for step, took in found.items()) + "."
+    return text
 
 
 def _run(part: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from bench.pacing import alternate
@@ -13,12 +15,20 @@ from bench.peers.hypercell import COLD, DISTRIBUTION, OWN, POOL, TEMPLATE
 from bench.session import Session
 from bench.spread import spread
 
-Sample = tuple[dict[str, float], str]
-"""({part: milliseconds}, the way that the start took)."""
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    times: dict[str, float]
+    """{part: milliseconds}"""
+    way: str = ""
+    """That the start took."""
+    steps: dict[str, float] = field(default_factory=dict)
+    """{step of the daemon's own trace: milliseconds}"""
 
 
 def measure(session: Session) -> dict[str, Any]:
-    """{peer: {total, create, start, wait, remove: {min, median, p99, samples}, ways: {way: samples}}}"""
+    """{peer: {total, create, start, wait, remove: {min, median, p99, samples}, ways: {way: samples},
+    steps: {step of the start: median}}}"""
     own = [session.hypercell(way, kernel=kernel) for kernel in (OWN, DISTRIBUTION) for way in (POOL, TEMPLATE, COLD)]
     dockerd = session.dockerd()
     others = [dockerd, session.gvisor(dockerd), session.runc()]
@@ -28,7 +38,7 @@ def measure(session: Session) -> dict[str, Any]:
 
 def run_true(peer: EngineApi | Runc) -> Sample:
     if isinstance(peer, Runc):
-        return {"total": peer.run_true()}, ""
+        return Sample({"total": peer.run_true()})
     began = time.perf_counter()
     identifier = peer.create("true")
     created = time.perf_counter()
@@ -37,7 +47,7 @@ def run_true(peer: EngineApi | Runc) -> Sample:
     code = peer.engine.wait(identifier)
     ended = time.perf_counter()
     assert code == 0, f"`true` ended with {code} under {peer.name}"
-    way = peer.way(identifier)
+    trace = peer.trace(identifier)
     removing = time.perf_counter()
     peer.engine.remove(identifier)
     removed = time.perf_counter()
@@ -48,9 +58,12 @@ def run_true(peer: EngineApi | Runc) -> Sample:
         "wait": ended - started,
         "remove": removed - removing,
     }
-    return {part: value * 1000 for part, value in parts.items()}, way
+    steps = {str(step["Name"]): float(step["Took"]) for step in trace.get("Steps", ())}
+    return Sample({part: value * 1000 for part, value in parts.items()}, str(trace.get("Way", "")), steps)
 
 
 def _summary(taken: list[Sample]) -> dict[str, Any]:
-    times = {part: spread(sample[part] for sample, _ in taken) for part in taken[0][0]}
-    return {**times, "ways": dict(Counter(way for _, way in taken if way))}
+    times = {part: spread(sample.times[part] for sample in taken) for part in taken[0].times}
+    names = list(dict.fromkeys(name for sample in taken for name in sample.steps))
+    steps = {name: round(median(s.steps[name] for s in taken if name in s.steps), 2) for name in names}
+    return {**times, "ways": dict(Counter(sample.way for sample in taken if sample.way)), "steps": steps}

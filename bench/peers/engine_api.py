@@ -53,6 +53,10 @@ class EngineApi:
         """How the container came to be started; the same for all where there is one way only."""
         return ""
 
+    def trace(self, identifier: str) -> dict[str, Any]:
+        """What the engine itself tells of the start; empty where it tells nothing."""
+        return {}
+
     def daemon_pids(self) -> list[int]:
         raise NotImplementedError
 

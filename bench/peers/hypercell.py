@@ -68,6 +68,9 @@ class Hypercell(EngineApi):
             self.engine = Engine(self.socket)
             self.import_image()
             self._warm()
+        except EngineError as error:
+            self.__exit__()
+            raise LeftOut(str(error)) from error
         except BaseException:
             self.__exit__()
             raise
@@ -117,14 +120,19 @@ class Hypercell(EngineApi):
     def wait_for_spares(self, count: int) -> None:
         """Raises `LeftOut` when there are not so many in half a minute and a second for each."""
         deadline = time.monotonic() + _PATIENCE + count
-        while (found := len(self.spares())) < count:
+        while (found := self.waiting()) < count:
             if time.monotonic() > deadline:
                 raise LeftOut(f"{found} VMs wait, not {count}")
             time.sleep(0.05)
         settle()
 
+    def waiting(self) -> int:
+        """VMs of the pool that are ready."""
+        lines = self.engine.call("GET", "/metrics").decode().splitlines()
+        return sum(int(float(line.split()[-1])) for line in lines if line.startswith("hypercell_pool_vms"))
+
     def spares(self) -> list[int]:
-        """Hypervisors that wait for a container (or are being made ready to)."""
+        """Hypervisors that belong to no container."""
         taken = {int(self.engine.inspect(item["Id"])["State"]["Pid"]) for item in self._running()}
         return [pid for pid in self.hypervisors() if pid not in taken]
 
@@ -135,9 +143,11 @@ class Hypercell(EngineApi):
         return [pid for pid in processes.children(self.daemon_pids()[0]) if processes.name(pid).startswith("qemu")]
 
     def way(self, identifier: str) -> str:
-        told = self.engine.inspect(identifier).get("Hypercell", {})
-        start = told.get("Start") if isinstance(told, dict) else None
-        return str(start.get("Way", "")).lower() if isinstance(start, dict) else ""
+        return str(self.trace(identifier).get("Way", ""))
+
+    def trace(self, identifier: str) -> dict[str, Any]:
+        """Of the container's last start, as the daemon tells it."""
+        return dict(self.engine.inspect(identifier).get("Hypercell", {}).get("Trace") or {})
 
     def daemon_pids(self) -> list[int]:
         assert self.daemon.process is not None
