@@ -209,6 +209,11 @@ def test_a_size_is_said_by_annotation_or_label(where: dict[str, Any], size: str)
     assert parse(**where).request.size == size
 
 
+@pytest.mark.parametrize(("given", "wanted"), [("", ""), ("default", ""), ("shared", "shared"), ("cold", "cold")])
+def test_an_isolation_of_ours_is_one_of_docker_says_nothing(given: str, wanted: str) -> None:
+    assert parse(host={"Isolation": given}).request.isolation == wanted
+
+
 def test_two_sizes_are_an_error() -> None:
     with pytest.raises(InvalidArgument, match="different sizes"):
         parse(host={"Annotations": {"io.hypercell.size": "m1"}}, Labels={"sh_hyper_instancetype": "s1"})

@@ -200,6 +200,21 @@ async def _exists(home: House, ident: str) -> bool:
     return ident in home.machine.vms
 
 
+async def test_a_container_that_wants_no_shared_pages_gets_a_boot_of_its_own(home: House) -> None:
+    ident = await home.run("sleep", "infinity", isolation="cold")
+    assert (way(home, ident), note(home, ident)) == ("cold", "isolation is cold")
+    assert home.machine.vms[ident].template == ""
+    assert (await home.view(ident)).request.isolation == "cold"
+    await home.reopen()
+    await home.containers.restart(T, ident)
+    assert way(home, ident) == "cold"
+
+
+async def test_an_isolation_that_nobody_knows_is_refused(home: House) -> None:
+    with pytest.raises(HypercellError, match="invalid isolation"):
+        await home.create("true", isolation="hyperv")
+
+
 async def test_an_orderly_end_ends_what_waits_and_nothing_else(home: House) -> None:
     ident = await home.run("sleep", "infinity")
     await home.close()

@@ -98,6 +98,8 @@ class ContainerRequest:
     cap_drop: tuple[str, ...] = ()
     privileged: bool = False
     no_new_privileges: bool = False
+    isolation: str = ""
+    """`shared` (its VM may be a clone), `cold` (its VM boots by itself), or empty: whatever the operator gives."""
     seccomp: str = ""
     """Empty: docker's default profile; `unconfined`; else a profile in docker's JSON."""
     masked_paths: tuple[str, ...] | None = None

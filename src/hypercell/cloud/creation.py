@@ -70,6 +70,7 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
         publish=request.published,
         disk_size=disk_size,
         sysctls=oci.machine_sysctls(request),
+        isolation=request.isolation,
     )
 
 

@@ -16,6 +16,7 @@ from hypercell.base.ids import is_name
 from hypercell.base.sizes import MIB, SIZES, size_named
 from hypercell.cloud import capabilities, signals, tmpfs
 from hypercell.cloud.contract import ContainerRequest, PublishedPort, RestartPolicy
+from hypercell.vm.factory import Isolation
 
 MIN_MEMORY = 6 * MIB
 MAX_MEMORY = 1024**4
@@ -136,6 +137,9 @@ def check_limits(request: ContainerRequest) -> None:
 
 
 def _check_security(request: ContainerRequest) -> None:
+    if request.isolation and request.isolation not in list(Isolation):
+        words = f"invalid isolation ({_shown(request.isolation)}): linux only supports 'default'"
+        raise InvalidArgument(words, f"and hypercell {' and '.join(Isolation)}")
     capabilities.granted(request.cap_add, request.cap_drop, request.privileged)
     for name, value in request.sysctls.items():
         kernel, _, rest = name.partition("kernel.")

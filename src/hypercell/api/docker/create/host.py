@@ -15,7 +15,7 @@ from hypercell.api.docker.create.refused import (
     warn_of_the_meaningless,
 )
 from hypercell.api.docker.create.resources import parse_resources, parse_ulimits
-from hypercell.api.docker.create.security import parse_capabilities, parse_security_options
+from hypercell.api.docker.create.security import parse_capabilities, parse_isolation, parse_security_options
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.cloud.contract import RestartPolicy
@@ -61,6 +61,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "cap_add": parse_capabilities(fields, "CapAdd"),
         "cap_drop": parse_capabilities(fields, "CapDrop"),
         "privileged": fields.flag("Privileged"),
+        "isolation": parse_isolation(fields),
         "masked_paths": fields.texts("MaskedPaths"),
         "readonly_paths": fields.texts("ReadonlyPaths"),
         "group_add": fields.texts("GroupAdd", limit=1000, size=256) or (),

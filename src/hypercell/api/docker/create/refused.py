@@ -70,9 +70,6 @@ def check_modes(fields: Fields) -> dict[str, str]:
     runtime = fields.text("Runtime")
     if runtime not in _RUNTIMES:
         raise InvalidArgument(f"unknown or invalid runtime name: {runtime[:100]}", "there is one: hypercell")
-    isolation = fields.text("Isolation")
-    if isolation not in ("", "default"):
-        raise InvalidArgument(f"invalid isolation ({isolation[:100]}): linux only supports 'default'")
     driver = fields.text("VolumeDriver")
     if driver not in ("", "local"):
         raise Unsupported(f"{fields.name('VolumeDriver')} {driver[:100]!r} is not built yet", _VOLUMES)

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypercell.api.docker.documents import Fields, load_json
 from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.vm.factory import Isolation
 
 _CAPABILITIES = frozenset(
     [
@@ -55,6 +56,17 @@ _CAPABILITIES = frozenset(
     ]
 )
 _TRUE, _FALSE = ("", "true", "1"), ("false", "0")
+
+
+def parse_isolation(fields: Fields) -> str:
+    """docker's `Isolation`, which says nothing on Linux; here, whether a container's VM may share pages as a clone."""
+    isolation = fields.text("Isolation")
+    if isolation in ("", "default"):
+        return ""
+    if isolation not in list(Isolation):
+        words = f"invalid isolation ({isolation[:100]}): linux only supports 'default'"
+        raise InvalidArgument(words, f"and hypercell {' and '.join(Isolation)}")
+    return isolation
 
 
 def parse_capabilities(fields: Fields, key: str) -> tuple[str, ...]:
