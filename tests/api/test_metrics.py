@@ -58,9 +58,12 @@ async def test_starts_failures_and_states_are_counted(client: Client, make: Make
     def grown(name: str) -> float:
         return value(after, name) - value(before, name)
 
-    assert grown('hypercell_start_seconds_count{way="cold"}') == 1
-    assert grown('hypercell_start_seconds_bucket{way="cold",le="+Inf"}') == 1
-    assert grown('hypercell_start_step_seconds_count{way="cold",step="api"}') == 1
+    def over_ways(name: str, rest: str = "") -> float:
+        return sum(grown(f'{name}{{way="{way}"{rest}}}') for way in ("cold", "template", "pool"))
+
+    assert over_ways("hypercell_start_seconds_count") == over_ways("hypercell_start_seconds_bucket", ',le="+Inf"') == 1
+    assert over_ways("hypercell_start_step_seconds_count", ',step="api"') == 1
+    assert over_ways("hypercell_vms_launched_total") == 2
     assert grown('hypercell_start_failures_total{reason="exec-failed"}') == 1
     assert grown('hypercell_containers{state="running"}') == grown("hypercell_vms") == 1
     assert grown('hypercell_containers{state="created"}') == 1

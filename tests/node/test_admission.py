@@ -20,6 +20,7 @@ from hypercell.cloud.contract import RestartPolicy, Status
 from hypercell.node.admission import Admission, Cost, Place
 from hypercell.node.line import Line
 from hypercell.node.pressure import Pressure
+from hypercell.vm.factory import Way
 from tests.support.house import House, T, eventually, house
 
 ROOMY = Pressure(total=1 << 40, available=1 << 39)
@@ -45,9 +46,10 @@ class FakeGauge:
 
 class Gate(Admission):
     def __init__(self, **settings: Any) -> None:
-        self.gauge, self.cleanups = FakeGauge(), 0
+        self.gauge, self.pending = FakeGauge(), 0
         config = replace(Config(), **{"launches_at_once": 2, "reserve_memory": 0, **settings})
-        super().__init__(config, self.gauge, lambda: self.cleanups)  # type: ignore[arg-type]
+        self.relief: list[int] = []
+        super().__init__(config, self.gauge, lambda: self.pending, self.relief.append)  # type: ignore[arg-type]
 
     def boot(self, tenant: str = T, memory: int = 256 * MIB) -> Place:
         return self.enter(tenant, memory, Cost.BOOT)
@@ -129,10 +131,10 @@ async def test_a_crowded_machine_boots_fewer_at_once_but_never_none(gate: Gate) 
 
 
 async def test_clean_ups_under_way_take_the_cpus_that_they_take(gate: Gate) -> None:
-    gate.cleanups = 1000
+    gate.pending = 1000
     first, second = gate.boot(), gate.boot()
     assert not waits(first) and second.waiting is not None and "1000 clean-ups" in second.waiting.reason
-    gate.cleanups = 0
+    gate.pending = 0
     await second.turn()
 
 
@@ -174,6 +176,13 @@ async def test_small_launches_do_not_take_the_memory_that_a_big_one_waits_for(ga
     assert waits(boot) and waits(claim)
     gate.gauge.now(available=Cost.BOOT.touches + Cost.CLAIM.touches)
     await asyncio.gather(boot.turn(), claim.turn())
+
+
+async def test_memory_that_nobody_waits_for_is_asked_back(gate: Gate) -> None:
+    gate.gauge.now(available=Cost.BOOT.touches - 5)
+    gate.boot()
+    gate.boot()
+    assert gate.relief == [5]
 
 
 # Refusals
@@ -241,6 +250,26 @@ async def test_a_gate_that_closes_sends_all_away(gate: Gate) -> None:
         await places[3].turn()
     with pytest.raises(Unavailable, match="shutting down"):
         gate.boot()
+
+
+# The pool
+
+
+async def test_no_more_launches_count_on_the_pool_than_it_has_vms(tmp_path: Path) -> None:
+    async with house(tmp_path, clones=True, pool_fill=2) as home:
+        factory, gate = home.node.services.factory, home.node.services.admission
+        await eventually(lambda: _pooled(home, 2))
+        pods = [home.node.get(await home.create("true")).pod for _ in range(3)]
+        assert [pod.prospect() for pod in pods] == [Way.POOL, Way.POOL, Way.TEMPLATE]
+        pods[0].forget_promise()
+        assert pods[2].prospect() is Way.POOL
+        for pod in pods:
+            pod.forget_promise()
+        assert factory.figures().pooled.values() and gate.queued == 0
+
+
+async def _pooled(home: House, count: int) -> bool:
+    return sum(home.node.services.factory.figures().pooled.values()) >= count
 
 
 # Containers

@@ -50,6 +50,7 @@ async def open_node(
     await records.migrate()
     await storage.open()
     warming = WarmingSample(config, storage, sample) if sample is not None else None
+    tasks, factory = Tasks(), Factory(config, driver, connect, network.spare_tap, warming)
     services = Services(
         config=config,
         kernel=kernel,
@@ -59,10 +60,12 @@ async def open_node(
         connect=connect,
         records=records,
         storage=storage,
-        tasks=Tasks(),
-        factory=Factory(config, driver, connect, network.spare_tap, warming),
+        tasks=tasks,
+        factory=factory,
         identities=Identities(),
-        admission=Admission(config, Gauge()),
+        admission=Admission(
+            config, Gauge(), relieve=lambda wanted: tasks.spawn(factory.give_up(wanted), "memory of the pool")
+        ),
         figures=Figures(),
         bounds=bounds or Bounds(),
         emit=lambda event: None,

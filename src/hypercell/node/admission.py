@@ -23,6 +23,7 @@ from hypercell.base.errors import HypercellError, Unavailable
 from hypercell.base.sizes import MIB
 from hypercell.node.line import Line
 from hypercell.node.pressure import Gauge, Pressure
+from hypercell.vm.factory import Way
 
 _TICK = 0.1
 """Seconds between two looks at the machine while somebody waits."""
@@ -34,6 +35,8 @@ _CROWDED = 0.9
 """From this share of time waiting for a CPU on, and with twice as many threads of others as CPUs, boot fewer."""
 _TYPICAL = 0.5
 """Seconds that a launch takes, until some have been seen."""
+_RELIEF = 1.0
+"""Seconds between two requests for memory."""
 _NEVER = 3600
 """Seconds until a client may ask again for what cannot be had as the machine is."""
 _LONGEST_ADVICE = 600
@@ -53,6 +56,9 @@ class Cost(Enum):
     def __init__(self, boots: bool, touches: int) -> None:
         self.boots = boots
         self.touches = touches
+
+
+COSTS = {Way.COLD: Cost.BOOT, Way.TEMPLATE: Cost.CLONE, Way.POOL: Cost.CLAIM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +125,24 @@ class Place:
 
 
 class Admission:
-    def __init__(self, config: Config, gauge: Gauge, cleanups: Callable[[], int] = lambda: 0) -> None:
+    """*cleanups*: how many VMs are being taken away. *relieve* is asked, every second at most, to give up so many bytes
+    of memory that nobody waits for."""
+
+    def __init__(
+        self,
+        config: Config,
+        gauge: Gauge,
+        cleanups: Callable[[], int] = lambda: 0,
+        relieve: Callable[[int], object] = lambda wanted: None,
+    ) -> None:
         self.reserve = config.reserve_memory
         self._patience = config.launch_wait
         self._longest = config.launch_queue
         self._at_once = config.launches_at_once or launches_for(os.cpu_count() or 1)
         self._gauge = gauge
         self.cleanups = cleanups
+        self._relieve = relieve
+        self._relieved = float("-inf")
         self._boots, self._claims = Line[Place](), Line[Place]()
         self._tick: asyncio.TimerHandle | None = None
         self._settling = 0
@@ -276,8 +293,12 @@ class Admission:
         expected = self.expected + self._settling
         if not place.cost.boots and (head := self._boots.head()) is not None and not self._no_cpu():
             expected += head.touches  # it waits for memory only: small ones must not take it from under its nose
-        if pressure.available - self.reserve - expected >= place.touches:
+        short = place.touches - (pressure.available - self.reserve - expected)
+        if short <= 0:
             return ""
+        if time.monotonic() - self._relieved > _RELIEF:
+            self._relieved = time.monotonic()
+            self._relieve(short)
         return (
             f"memory: {pressure.available // MIB} MiB are available, of which {self.reserve // MIB} MiB are kept free "
             f"and {expected // MIB} MiB expected by launches under way; it needs {place.touches // MIB} MiB"

@@ -59,6 +59,7 @@ class Berth:
             await self._pod.services.network.give_tap(self._pod.id, spare)
 
     def found(self, vm: Vm) -> None:
+        self._pod.forget_promise()
         self._pod.vm = vm
         if self._pod.doomed:
             raise VmFailed(UNWANTED, "shutdown")

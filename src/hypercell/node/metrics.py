@@ -9,6 +9,7 @@ from hypercell.base.metrics import Counter, Gauge, Metric
 from hypercell.node.admission import Admission
 from hypercell.node.node import Node
 from hypercell.node.types import Status
+from hypercell.vm.factory import Factory, Way
 
 
 def metrics(node: Node) -> list[Metric]:
@@ -19,6 +20,7 @@ def metrics(node: Node) -> list[Metric]:
         figures.steps,
         figures.failures,
         *_containers(node),
+        *_factory(node.services.factory),
         *_admission(node.services.admission),
         *_machine(node.services.admission),
     ]
@@ -31,6 +33,26 @@ def _containers(node: Node) -> list[Metric]:
         states.set(tally[status], status.value)
     vms = sum(container.pod.vm is not None for container in node.containers.values())
     return [states, Gauge("hypercell_vms", "VMs that belong to a container.").set(vms)]
+
+
+def _factory(factory: Factory) -> list[Metric]:
+    told = factory.figures()
+    pooled = Gauge("hypercell_pool_vms", "VMs that wait for a container, by shape (a template's key).", ("shape",))
+    for shape, count in told.pooled.items():
+        pooled.set(count, shape[:12])
+    launched = Counter("hypercell_vms_launched_total", "VMs for containers, by the way they came about.", ("way",))
+    for way in Way:
+        launched.set(told.launched.get(way, 0), way.value)
+    return [
+        pooled,
+        Gauge("hypercell_pool_memory_bytes", "Memory of the VMs that wait.").set(told.pooled_bytes),
+        Gauge("hypercell_templates", "Templates that are kept.").set(told.templates),
+        Gauge("hypercell_template_memory_bytes", "Memory of the templates.").set(told.template_bytes),
+        launched,
+        Counter("hypercell_clones_rejected_total", "Clones that did not come up, or could not be trusted.").set(
+            told.fallbacks
+        ),
+    ]
 
 
 def _admission(gate: Admission) -> list[Metric]:

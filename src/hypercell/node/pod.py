@@ -26,7 +26,7 @@ from hypercell.node.records import PodRecord
 from hypercell.node.services import Services
 from hypercell.node.trace import Trace
 from hypercell.vm.driver import Disk, Slot, Vm, VmExit
-from hypercell.vm.factory import Launched, Way
+from hypercell.vm.factory import Launched, Promise, Way
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Pod:
         self.agent: Agent | None = None
         self.doomed = False
         """Somebody wanted its end: a launch under way must not go on. Whoever boots it takes this back first."""
+        self.promise: Promise | None = None
+        """Which way its VM is going to come about; whoever boots it makes and ends it."""
         self.launched: Launched | None = None
         """How its VM came about; None of one that was adopted."""
         self.confirmed = False
@@ -89,6 +91,16 @@ class Pod:
         return self.record.id
 
     # Beginning
+
+    def prospect(self) -> Way:
+        """The way that its VM would come about now; one that waits is counted on until `boot` has it."""
+        wanted = vm_spec(self.id, self.record.spec, self.services.kernel)
+        self.promise = self.services.factory.promise(wanted, isolation(self.record.spec))
+        return self.promise.way
+
+    def forget_promise(self) -> None:
+        if self.promise is not None:
+            self.promise.keep()
 
     async def boot(self, disks: Mapping[Slot, Disk], trace: Trace, quickest: Way = Way.POOL) -> Agent:
         """Come by a VM that greets, unless `kill` comes between. The caller calls `destroy` on any error."""

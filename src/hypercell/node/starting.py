@@ -13,7 +13,7 @@ from typing import NoReturn
 from hypercell.agent.contract import Agent
 from hypercell.base.errors import Conflict, ExecFailed, HypercellError, Internal, NotModified, VmFailed
 from hypercell.base.sizes import MIB
-from hypercell.node.admission import Cost, Place
+from hypercell.node.admission import COSTS, Place
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.crash import crash_point
@@ -61,6 +61,7 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
         trace.outcome = kind_of(error)
         await _undo(container, before, error)
     finally:
+        container.pod.forget_promise()
         if container.place is not None:
             container.place.leave()
             container.place = None
@@ -83,7 +84,7 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
 def _enter(container: Container) -> Place:
     services, spec = container.services, container.pod.record.spec
     memory = spec.memory + services.kernel.overhead_mib * MIB
-    return services.admission.enter(container.record.tenant, memory, Cost.BOOT)
+    return services.admission.enter(container.record.tenant, memory, COSTS[container.pod.prospect()])
 
 
 async def _launch(container: Container, trace: Trace, restart_count: int) -> Run:
