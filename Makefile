@@ -79,7 +79,7 @@ test-fast: build/.venv-dev ## Run the tests that boot no VM
 	pytest -q -n $(WORKERS) -m 'not vm'
 
 .PHONY: bench
-bench: install build/.venv-dev build/.packages-test ## Measure what is promised, beside dockerd, runc and gVisor (BENCH=--full: all of it, an hour)
+bench: install build/.venv-dev build/.packages-test ## Measure what is promised beside dockerd and gVisor (BENCH=--full: all, in an hour)
 	python -m bench $(BENCH)
 
 .PHONY: leaks
