@@ -57,6 +57,7 @@ async def test_a_container_runs_in_a_vm_that_waited(home: House) -> None:
     assert await home.output(ident) == b"hello\n"
     assert (way(home, ident), note(home, ident)) == ("pool", "")
     await home.containers.remove(T, ident, force=True)
+    await home.settled()
     assert ident not in await home.vms()
 
 

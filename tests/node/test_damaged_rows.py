@@ -93,6 +93,7 @@ async def test_a_row_that_cannot_be_read_leaves_the_others_as_they_were(
     assert home.node.services.storage.writable(ident).exists()
 
     await home.containers.remove(T, ident)
+    await home.settled()
     assert {view.id for view in await home.containers.list(T, all=True)} == {other, stopped}
     assert row(home, ident) == []
     assert {path.name for path in home.config.containers.iterdir()} == {other, stopped} == home.ports()
@@ -174,3 +175,4 @@ async def test_a_row_of_an_unreadable_tenant_is_the_operators(home: House) -> No
     await home.open()
     assert await home.containers.list("somebody", all=True) == []
     await home.containers.remove(T, ident)
+    await home.settled()

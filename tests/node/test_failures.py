@@ -105,6 +105,7 @@ async def test_a_guest_that_fails_at_any_step_fails_the_start(home: House, op: s
     assert await home.status(ident) is Status.CREATED and (await home.view(ident)).state.error
     nothing_runs(home)
     await home.containers.remove(T, ident)
+    await home.settled()
     assert list(home.config.containers.iterdir()) == []
 
 
@@ -122,6 +123,7 @@ async def test_a_guest_that_does_not_kill_is_killed(home: House, verb: str, faul
             await home.containers.kill(T, ident)
         else:
             await home.containers.remove(T, ident, force=True)
+            await home.settled()
     if verb != "remove":
         assert (await home.view(ident)).state.exit_code == 137
     await home.settled()
@@ -273,11 +275,12 @@ async def test_what_cannot_be_cleaned_up_is_swept_by_the_next_daemon(
 ) -> None:
     ident = await home.create("true")
 
-    async def broken(container_id: str) -> None:
+    async def broken(*container_ids: str) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(home.node.services.storage, "remove", broken)
     await home.containers.remove(T, ident)
+    await home.settled()
     assert [path.name for path in home.config.containers.iterdir()] == [ident]
     monkeypatch.undo()
     await home.reopen()

@@ -42,6 +42,7 @@ async def well(home: House) -> None:
         assert await home.status(view.id) is Status.RUNNING
     for ident in known:
         await home.containers.remove(T, ident, force=True)
+    await home.settled()
     assert home.machine.vms == {}
 
 

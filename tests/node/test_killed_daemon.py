@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CREATE = ["create-begin", "storage-directory", "create-prepared", "create-recorded"]
 START = ["start-begin", "start-recorded", "tap-open", "vm-launched", "container-created", "container-started"]
 END = ["log-write", "exit-seen", "exit-recorded", "vm-discard", "vm-ended"]
-REMOVE = ["remove-begin", "record-deleted", "remove-vm", "remove-port", "remove-directory"]
+REMOVE = ["remove-begin", "record-deleted", "remove-vm", "remove-port", "remove-directory", "removed"]
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ async def test_a_start_half_done_can_be_done_again(home: House, point: str) -> N
     await home.writes(view.id, b"up\n")
     assert await home.status(view.id) is Status.RUNNING
     await home.containers.remove(T, "it", force=True)
+    await home.settled()
     nothing_is_left_of_others(home)
 
 
@@ -132,7 +133,40 @@ async def test_a_removal_half_done_is_finished_or_can_be_repeated(home: House, p
     if view is not None:
         assert view.id == ident
         await home.containers.remove(T, "it", force=True)
+        await home.settled()
     nothing_is_left_of_others(home)
+
+
+@pytest.mark.parametrize("point", REMOVE)
+async def test_a_removal_of_what_does_not_run_is_finished_or_can_be_repeated(home: House, point: str) -> None:
+    await home.open()
+    await home.wait(await home.run("true", name="it"))
+    await home.close()
+    await killed_at(home, point, "rm", "it")
+    await home.open()
+    if await survivor(home) is not None:
+        await home.containers.remove(T, "it")
+        await home.settled()
+    nothing_is_left_of_others(home)
+
+
+@pytest.mark.parametrize("point", ["record-deleted", "vm-discard", *REMOVE[2:]])
+@pytest.mark.parametrize("count", [1, 4])
+async def test_of_many_removals_half_done_none_leaves_anything(home: House, point: str, count: int) -> None:
+    await home.open()
+    kept = await home.run("sleep", "infinity", name="kept")
+    for number in range(6):
+        await home.run("sleep", "infinity", name=f"n{number}x")
+    await home.close()
+    once = 1 if point in ("remove-port", "remove-directory", "removed") else count  # there may be one batch only
+    await killed_at(home, point, "rm", *(f"n{number}x" for number in range(6)), count=once)
+    await home.open()
+    for view in await home.containers.list(T, all=True):
+        if view.id != kept:
+            await home.containers.remove(T, view.id, force=True)
+    await home.settled()
+    nothing_is_left_of_others(home, kept)
+    assert home.machine.running() == [kept] and await home.status(kept) is Status.RUNNING
 
 
 @pytest.mark.parametrize("point", ["exit-seen", "exit-recorded", "vm-discard", "vm-ended"])

@@ -82,5 +82,6 @@ async def test_a_removal_takes_links_and_leaves_what_they_lead_to(home: House, v
     (directory / "rw.img").unlink()
     (directory / "rw.img").symlink_to(victim / "rw.img")
     await home.containers.remove(T, ident)
+    await home.settled()
     assert not directory.exists()
     assert unharmed(victim)

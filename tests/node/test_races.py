@@ -65,6 +65,7 @@ async def test_a_start_can_be_broken_off(home: House, verb: str, delay: float) -
             await getattr(home.containers, verb)(T, ident)
         with pytest.raises((Conflict, NotFound)):
             await starting
+    await home.settled()
     assert home.machine.vms == {}
     if verb == "remove":
         assert list(home.config.containers.iterdir()) == []
@@ -93,6 +94,7 @@ async def test_removal_and_natural_end_meet(home: House) -> None:
                 await home.containers.wait(T, ident, "removed")
                 await home.view(ident)
         assert home.actions(ident).count("destroy") == 1
+    await home.settled()
     assert list(home.config.containers.iterdir()) == [] and home.network.ports == {} and home.machine.vms == {}
 
 
@@ -129,6 +131,7 @@ async def test_any_verbs_in_any_order_leave_a_sound_house(home: House) -> None:
         await asyncio.gather(*(caller() for _ in range(8)))
         for ident in idents:
             await service.remove(T, ident, force=True)
+    await home.settled()
     assert home.machine.vms == {} and home.network.ports == {} and list(home.config.containers.iterdir()) == []
 
 
@@ -143,4 +146,5 @@ async def test_fifty_containers_at_once_come_and_go(home: House) -> None:
         await home.containers.remove(T, ident)
 
     await asyncio.gather(*(one(number) for number in range(50)))
+    await home.settled()
     assert home.machine.vms == {} and home.network.ports == {}

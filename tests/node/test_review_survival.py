@@ -212,6 +212,7 @@ async def test_a_removal_makes_the_space_that_it_needs(home: House, monkeypatch:
 
     monkeypatch.setattr(records, "delete", full)
     await home.containers.remove(T, ident)
+    await home.settled()
     assert await home.leftovers() == []
 
 

@@ -65,7 +65,8 @@ class Resident:
         raise NotImplementedError
 
     async def leftovers(self) -> list[str]:
-        """What there is of containers."""
+        """What there is of containers when everything that ends has ended."""
+        await self.settled()
         directories = [path.name for path in self.config.containers.iterdir()]
         return [*await self.vms(), *directories, *self.ports()]
 
@@ -138,7 +139,12 @@ class Resident:
         assert self.cloud is not None
         for container in list(self.cloud.node.containers.values()):
             async with container.lock:
-                pass
+                await container.vm_ended()
+
+        async def torn_down() -> bool:
+            return self.node.services.teardown.pending == 0
+
+        await eventually(torn_down)
 
 
 class House(Resident):

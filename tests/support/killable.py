@@ -55,7 +55,7 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
         await containers.start(T, "it")
         await containers.wait(T, "it", "removed" if "rm" in options else "not-running")
     elif verb == "rm":
-        await containers.remove(T, arguments[0], force=True)
+        await asyncio.gather(*(containers.remove(T, name, force=True) for name in arguments))
     elif verb == "stop":
         await containers.stop(T, arguments[0], 0)
     elif verb == "start":

@@ -23,6 +23,7 @@ from hypercell.node.services import Bounds, NodeEvent, Services
 from hypercell.node.spec import ContainerSpec
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
+from hypercell.node.teardown import Teardown
 from hypercell.vm.driver import Driver, GuestKernel
 from hypercell.vm.factory import Factory
 
@@ -51,6 +52,7 @@ async def open_node(
     await storage.open()
     warming = WarmingSample(config, storage, sample) if sample is not None else None
     tasks, factory = Tasks(), Factory(config, driver, connect, network.spare_tap, warming)
+    teardown = Teardown(network, storage, tasks)
     services = Services(
         config=config,
         kernel=kernel,
@@ -61,10 +63,14 @@ async def open_node(
         records=records,
         storage=storage,
         tasks=tasks,
+        teardown=teardown,
         factory=factory,
         identities=Identities(),
         admission=Admission(
-            config, Gauge(), relieve=lambda wanted: tasks.spawn(factory.give_up(wanted), "memory of the pool")
+            config,
+            Gauge(),
+            cleanups=lambda: teardown.pending,
+            relieve=lambda wanted: tasks.spawn(factory.give_up(wanted), "memory of the pool"),
         ),
         figures=Figures(),
         bounds=bounds or Bounds(),

@@ -62,10 +62,11 @@ class Container:
         self.restarting_by_user = 0
         """How many callers do."""
         self.removing = False
-        self.removed = asyncio.Event()
         self.recovered = asyncio.Event()
         """Clear while it is looked for, after a daemon's return; its status is then what was written down."""
         self.recovered.set()
+        self.vm_end: asyncio.Task[bool] | None = None
+        """The end of the last run's VM, which takes longer than that of the run. True: it is gone."""
         self.waits = Waits()
         self.backoff = Backoff()
         self.pending_restart: asyncio.Task[None] | None = None
@@ -132,6 +133,10 @@ class Container:
             raise Conflict(f"container {self.id} is dead", self.record.error)
         if self.removing:
             raise Conflict(f"container {self.id} is marked for removal and cannot be used", "create another one")
+
+    async def vm_ended(self) -> bool:
+        """Wait for the end of the last run's VM. True when it is known to be gone."""
+        return self.vm_end is not None and await asyncio.shield(self.vm_end)
 
     # What its pod tells
 

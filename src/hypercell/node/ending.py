@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a container's run ends: the last bytes of output, the record, the news, the VM; then the restart policy."""
+"""How a container's run ends: the last bytes of output, the record, the news; then the restart policy. Its VM ends
+behind that, and only the next start waits for it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 
@@ -26,7 +28,10 @@ _RETRY_SAVE = 5.0
 async def follow(container: Container, run: Run) -> None:
     """From a start (or an adoption) to the end; what comes after it is the node's to decide."""
     ending = await run.ending
-    await run.drain()
+    if container.removing:
+        await run.let_go()  # its log goes too, and nobody waits for a guest that is being killed
+    else:
+        await run.drain()
     async with container.lock:
         await _settle(container, run, ending)
     await container.after_end(container)
@@ -54,19 +59,38 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
         await _write_down(container)
     crash_point("exit-recorded")
     await _end_execs(container)
+    await _withdraw_ports(container)
     container.run = None
     container.status = Status.RESTARTING if restart else Status.EXITED
     _tell(container, ending)
     release_clients(container)
     run.settled.set()
+    orderly = not (vanishes or ending.reason or container.ending_by_user)
+    work = end_vm(container, orderly)
+    container.vm_end = container.services.tasks.spawn(work, f"end of the VM of {container.id[:12]}")
+
+
+async def end_vm(container: Container, orderly: bool) -> bool:
+    """End the VM of a run that is over; *orderly*: so that its disk holds what was written. True when it is gone."""
     try:
-        if vanishes or ending.reason or container.ending_by_user:
-            await container.pod.destroy()
-        else:
+        if orderly:
             await container.pod.shut_down()
+        else:
+            await container.pod.destroy()
     except Exception:  # what comes after the end must come
         log.exception("the VM of %s is not removed", container.id[:12])
+        return False
     crash_point("vm-ended")
+    return True
+
+
+async def _withdraw_ports(container: Container) -> None:
+    """Whoever hears of the end may publish them at once."""
+    pod = container.pod
+    if pod.port.published:
+        with contextlib.suppress(Exception):  # the end of the VM tries again, and says what is wrong
+            await container.services.network.unpublish(pod.id)
+            pod.port = pod.record.port
 
 
 def error_words(ending: Ending) -> str:
@@ -101,7 +125,8 @@ async def _write_down_later(container: Container) -> None:
 async def _end_execs(container: Container) -> None:
     """They have been killed with the container; let their last output through."""
     living = [exec_ for exec_ in container.execs.values() if exec_.began and not exec_.drained]
-    if living and container.pod.agent is not None and not container.pod.agent.closed.is_set():
+    agent = container.pod.agent
+    if living and agent is not None and not agent.closed.is_set() and not container.removing:
         await asyncio.wait([asyncio.ensure_future(exec_.drain()) for exec_ in living], timeout=_EXECS_BOUND)
     for exec_ in living:
         exec_.vm_ended()

@@ -45,16 +45,16 @@ async def sweep(services: Services, pods: set[str], containers: set[str], keep_f
     """Remove what belongs to no record: VMs, ports and, unless *keep_files*, directories. The ids of the VMs that
     stay."""
     vms = set(await services.driver.known())
-    for vm_id in vms:
-        if vm_id not in pods:
-            log.warning("removing the VM %s, which belongs to nobody", vm_id[:12])
-            try:
-                await services.driver.discard(vm_id)
-            except Exception:  # one must not keep the daemon from the others
-                log.exception("the VM %s is left over", vm_id[:12])
+    strays = list(vms - pods)
+    for vm_id in strays:
+        log.warning("removing the VM %s, which belongs to nobody", vm_id[:12])
+    ends = await asyncio.gather(*map(services.driver.discard, strays), return_exceptions=True)
+    failed = {vm_id: error for vm_id, error in zip(strays, ends, strict=True) if error is not None}
+    for vm_id, error in failed.items():  # one must not keep the daemon from the others
+        log.error("the VM %s is left over", vm_id[:12], exc_info=error)
     for name in [] if keep_files else await services.storage.sweep(containers):
         log.warning("removed the directory %r, which belongs to nobody", name)
-    await services.network.reconcile(pods)
+    await services.network.reconcile(pods | failed.keys())  # what may still be on the network keeps its address
     return vms & pods
 
 

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a container goes. Its row goes first, in one transaction: from then on all else is a leftover, which either this
-daemon removes now or its successor when it comes up."""
+daemon removes (`teardown`) or its successor when it comes up."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Awaitable, Callable
+import time
 from functools import partial
 
 from hypercell.base.errors import Conflict, NoSpace
-from hypercell.node.container import Container
+from hypercell.node.container import KILLED, Container
 from hypercell.node.crash import crash_point
-from hypercell.node.ending import release_clients
+from hypercell.node.ending import end_vm, release_clients
+from hypercell.node.run import Ending
 from hypercell.node.types import Status
-
-log = logging.getLogger(__name__)
 
 
 async def remove(container: Container, force: bool) -> None:
@@ -24,20 +22,43 @@ async def remove(container: Container, force: bool) -> None:
     if not force and (container.active or (container.starting and container.waiting is None)):
         _refuse(container)
     container.removing = True
+    teardown = container.services.teardown
     try:
-        await container.abort_start()
-        await container.cancel_restart()
-        await _end_run(container)
-        async with container.lock:
-            await _delete(container)
+        await teardown.enter()
+        try:
+            await _take_away(container)
+        except BaseException:
+            teardown.leave()
+            raise
     except BaseException:
         container.removing = False
         raise
-    await _clean_up(container)
+    release_clients(container)
+    container.log.close()
     container.forget()
-    container.removed.set()
     container.waits.removed(container.record.exit_code, container.record.error)
     container.emit("destroy")
+    teardown.begin(container.id, container.pod.id, partial(_vm_gone, container))
+
+
+async def _take_away(container: Container) -> None:
+    await container.abort_start()
+    await container.cancel_restart()
+    await _end_run(container)
+    _hasten(container)
+    async with container.lock:
+        await _delete(container)
+
+
+def _hasten(container: Container) -> None:
+    """Its VM may be writing back its disk after the end of a run; nobody will read that."""
+    if container.vm_end is not None and not container.vm_end.done():
+        container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
+
+
+async def _vm_gone(container: Container) -> bool:
+    """The end of its last run may have seen to it, or be about to."""
+    return await container.vm_ended() or await end_vm(container, orderly=False)
 
 
 async def _delete(container: Container) -> None:
@@ -48,7 +69,8 @@ async def _delete(container: Container) -> None:
         try:
             await services.records.delete(container.record)
         except NoSpace:
-            # What it wrote, and its owner gives up, may be what fills the disk.
+            # What it wrote, and its owner gives up, may be what fills the disk: for as long as its VM has it open.
+            await container.vm_ended()
             await services.storage.empty(container.id)
             await services.records.delete(container.record)
     except BaseException:
@@ -70,23 +92,7 @@ async def _end_run(container: Container) -> None:
     if run is not None:
         container.emit("kill", signal="9")
         container.ending_by_user = True
-        await container.pod.kill()
+        # Of the guest nothing more is wanted, not even an answer: its end is told now, and its VM ends behind it.
+        container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
+        run.end(Ending(KILLED, time.time_ns()))
         await run.settled.wait()
-
-
-async def _clean_up(container: Container) -> None:
-    services = container.services
-    release_clients(container)
-    container.log.close()
-    steps: dict[str, Callable[[], Awaitable[None]]] = {
-        "VM": container.pod.destroy,
-        "port": partial(services.network.release, container.pod.id),
-        "directory": partial(services.storage.remove, container.id),
-    }
-    for what, step in steps.items():
-        crash_point(f"remove-{what.lower()}")
-        try:
-            await step()
-        except Exception:
-            # It is gone for its owner; the next start of the daemon sweeps what is left.
-            log.exception("container %s was removed, but its %s is left over", container.id[:12], what)

@@ -46,6 +46,7 @@ def plan(container: Container, ran_ns: int) -> None:
 async def _after(container: Container, pause: float) -> None:
     await asyncio.sleep(pause)
     async with container.lock:
+        await container.vm_ended()
         if container.status is not Status.RESTARTING or container.removing:
             return
         # From here on a stop breaks into the start; it must not cancel this task in the middle of it.

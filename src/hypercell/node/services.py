@@ -16,6 +16,7 @@ from hypercell.node.network import Network
 from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
+from hypercell.node.teardown import Teardown
 from hypercell.vm.driver import Driver, GuestKernel
 from hypercell.vm.factory import Factory
 
@@ -63,6 +64,7 @@ class Services:
     records: Records
     storage: Storage
     tasks: Tasks
+    teardown: Teardown
     factory: Factory
     identities: Identities
     admission: Admission

@@ -36,6 +36,7 @@ async def start(container: Container, arrived: float = 0.0) -> None:
     Raises `NotModified`, `Conflict`, `ExecFailed`, `VmFailed`, `NoSpace`, `Unavailable`.
     """
     async with container.lock:
+        await container.vm_ended()
         container.refuse_unusable()
         if container.status is Status.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
@@ -48,7 +49,7 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     """The start itself; the caller holds the lock."""
     before = container.record
     container.starting, container.aborted, container.ending_by_user = True, False, False
-    container.pod.doomed = False
+    container.pod.doomed, container.vm_end = False, None
     container.early_events.clear()
     container.trace = trace = Trace(arrived)
     try:

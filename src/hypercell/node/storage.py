@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from hypercell.base.config import Config
@@ -97,10 +98,21 @@ class Storage:
         """Give the space of the writable layer back, and what it holds up."""
         await in_thread(self.writable(container_id).unlink, missing_ok=True)
 
-    async def remove(self, container_id: str) -> None:
-        """Delete all of it. Idempotent."""
-        with contextlib.suppress(FileNotFoundError):
-            await asyncio.to_thread(shutil.rmtree, self.directory(container_id))
+    async def remove(self, *container_ids: str) -> None:
+        """Delete all of them. Idempotent. Raises `OSError` for the first that cannot be, when the others are gone."""
+        await asyncio.to_thread(self._remove, container_ids)
+
+    def _remove(self, container_ids: Iterable[str]) -> None:
+        failed: list[OSError] = []
+        for container_id in container_ids:
+            try:
+                shutil.rmtree(self.directory(container_id))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     async def sweep(self, keep: set[str]) -> list[str]:
         """Delete the directories of containers that do not exist; returns their names."""

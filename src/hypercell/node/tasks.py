@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
@@ -54,8 +55,10 @@ class Tasks:
     async def close(self, grace: float) -> None:
         """Let verbs end for *grace* seconds, then cancel all that runs."""
         self.closing = True
-        if self._verbs:
-            await asyncio.wait(self._verbs, timeout=grace)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self._verbs:  # the end of one may begin another
+                    await asyncio.wait(self._verbs)
         left = [*self._verbs, *self._background]
         for task in left:
             task.cancel()
