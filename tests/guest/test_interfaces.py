@@ -15,14 +15,14 @@ import pytest
 
 from hypercell.base.errors import InvalidArgument, NotFound
 from hypercell.vm import open_driver
-from hypercell.vm.driver import Disk, Nic, Slot
+from hypercell.vm.driver import DEVICE_MAC, Disk, Nic, Slot
 from tests.guest.guest import Guest
 from tests.guest.specifications import config
 from tests.support.vm import guest_kernel, settings, specification
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
-MAC = "02:00:00:00:00:17"
+MAC = DEVICE_MAC
 TAP = "hcguest0"
 TUNSETIFF = 0x400454CA
 TAP_NO_PI_VNET_HDR = 0x0002 | 0x1000 | 0x4000

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from hypercell.vm.command_line import Descriptors, build
-from hypercell.vm.driver import Disk, GuestKernel, Nic, Slot, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, GuestKernel, Nic, Slot, VmSpec
 
 KERNEL = GuestKernel("own", Path("/k/vmlinux"), Path("/k/initrd"), "quiet console=hvc0", False, 40, "6.1.0-x")
 SPEC = VmSpec(
@@ -16,9 +19,9 @@ SPEC = VmSpec(
     256,
     KERNEL,
     {Slot.ROOT: Disk(Path("/i/a,b=c"), True), Slot.WRITABLE: Disk(Path("/c/rw"), False)},
-    Nic(19, "02:00:00:00:00:01"),
+    Nic(19, DEVICE_MAC),
 )
-INHERITED = Descriptors(10, 11, 12, 13, 14, {Slot.ROOT: 15, Slot.WRITABLE: 16})
+INHERITED = Descriptors(10, 11, 12, 13, 14, {Slot.ROOT: 15, Slot.WRITABLE: 16}, tap=19)
 
 GOLDEN = """
 qemu -name abc -nodefaults -no-user-config -no-reboot -display none
@@ -36,12 +39,12 @@ qemu -name abc -nodefaults -no-user-config -no-reboot -display none
 -add-fd fd=15,set=1
 -blockdev driver=raw,node-name=root,read-only=on,auto-read-only=off,file.driver=file,file.filename=/dev/fdset/1,file.locking=off
 -device virtio-blk-device,id=disk-root,drive=root,serial=root,rerror=report,werror=report
--blockdev driver=null-co,node-name=spare,size=0,read-only=on
+-blockdev driver=null-co,node-name=spare,size=1099511627776,read-zeroes=on,read-only=on
 -device virtio-blk-device,id=disk-spare,drive=spare,serial=spare,rerror=report,werror=report
 -add-fd fd=16,set=3
 -blockdev driver=raw,node-name=rw,read-only=off,discard=unmap,file.driver=file,file.filename=/dev/fdset/3,file.locking=on
 -device virtio-blk-device,id=disk-rw,drive=rw,serial=rw,rerror=report,werror=report
--netdev tap,id=net0,fd=19 -device virtio-net-device,id=nic,netdev=net0,mac=02:00:00:00:00:01
+-netdev tap,id=net0,fd=19 -device virtio-net-device,id=nic,netdev=net0,mac=02:42:00:00:00:01
 """  # noqa: E501
 
 
@@ -58,7 +61,7 @@ def test_no_path_of_an_image_reaches_the_command_line() -> None:
 
 
 def test_without_a_network_there_is_no_network_device() -> None:
-    words = build("qemu", "tcg", replace(SPEC, nic=None), INHERITED)
+    words = build("qemu", "tcg", replace(SPEC, nic=None), replace(INHERITED, tap=None))
     assert words == golden(GOLDEN[: GOLDEN.index("-netdev")])
 
 
@@ -77,5 +80,43 @@ def test_hardware_is_used_without_what_only_emulation_needs() -> None:
 def test_every_vm_has_every_disk_slot() -> None:
     words = build("qemu", "tcg", replace(SPEC, disks={}), replace(INHERITED, disks={}))
     assert [word.split("serial=")[1].split(",")[0] for word in words if "virtio-blk" in word] == ["root", "spare", "rw"]
-    assert sum("driver=null-co" in word and "read-only=on" in word for word in words) == 3
+    empty = [word for word in words if "driver=null-co" in word]
+    assert [f"size={SLOT_BYTES}" in word for word in empty] == [True] * 3
+    assert ["read-only=on" in word for word in empty] == [True, True, False]
     assert "-add-fd" not in words
+
+
+TEMPLATE = replace(INHERITED, disks={}, memory=20)
+CLONE = replace(INHERITED, kernel=None, initrd=None, memory=20, state=21)
+BACKEND = "memory-backend-file,id=mem,size=256M,mem-path=/proc/self/fd/20,share={},merge=off,dump=off"
+
+
+def value(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_template_shares_its_memory_and_a_clone_copies_what_it_changes(accelerator: str) -> None:
+    template = build("qemu", accelerator, replace(SPEC, disks={}), TEMPLATE)
+    clone = build("qemu", accelerator, SPEC, CLONE)
+    assert value(template, "-object") == BACKEND.format("on")
+    assert value(clone, "-object") == BACKEND.format("off")
+    assert "-incoming" not in template
+    assert value(clone, "-incoming") == "defer"
+
+
+@pytest.mark.parametrize("accelerator", ["tcg", "kvm"])
+def test_a_clone_has_the_machine_of_its_template(accelerator: str) -> None:
+    template = build("qemu", accelerator, replace(SPEC, disks={}), TEMPLATE)
+    clone = build("qemu", accelerator, SPEC, CLONE)
+    for option in ("-M", "-accel", "-cpu", "-smp", "-m", "-global", "-sandbox"):
+        assert value(clone, option) == value(template, option)
+    assert value(clone, "-M").endswith(",memory-backend=mem")
+    devices = [[word for flag, word in pairwise(words) if flag == "-device"] for words in (template, clone)]
+    assert devices[0] == devices[1]
+
+
+def test_a_clone_needs_no_kernel() -> None:
+    words = build("qemu", "tcg", SPEC, CLONE)
+    assert not {"-kernel", "-initrd", "-append"} & set(words)
+    assert sorted(CLONE.all()) == [10, 11, 12, 15, 16, 19, 20, 21]

@@ -11,7 +11,7 @@ import pytest
 
 from hypercell.base.errors import HypercellError, InvalidArgument, VmFailed
 from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, Vm
-from tests.support.vm import boot_id, greet, image, vm_id
+from tests.support.vm import boot_id, greet, image
 from tests.vm.rig import Rig
 
 
@@ -206,7 +206,7 @@ async def test_more_processors_than_there_can_be_are_refused(rig: Rig) -> None:
 
 async def test_a_tap_is_consumed_by_a_launch_that_fails(rig: Rig, tmp_path: Path) -> None:
     descriptor = os.open("/dev/null", os.O_RDWR)
-    nic = Nic(descriptor, "02:00:00:00:00:01")
+    nic = Nic(descriptor, DEVICE_MAC)
     with pytest.raises(InvalidArgument):
         await rig.driver.launch(
             rig.specification(nic=nic, disks={Slot.ROOT: Disk(tmp_path / "missing", read_only=True)})
@@ -408,14 +408,3 @@ async def test_a_vm_that_has_ended_is_not_claimed(rig: Rig) -> None:
     for name in (old, spec.id):
         await rig.driver.discard(name)
     assert await rig.driver.known() == []
-
-
-async def test_an_id_that_was_claimed_is_free_again(rig: Rig) -> None:
-    vm = await rig.driver.launch(rig.specification(disks={}))
-    old = vm.id
-    await rig.driver.claim(old, rig.specification(id=vm_id()))
-    second = await rig.driver.launch(rig.specification(id=old))
-    assert await rig.driver.known() == sorted([vm.id, old])
-    agents = [await greet(each) for each in (vm, second)]
-    for agent in agents:
-        await agent.close()

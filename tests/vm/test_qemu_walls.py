@@ -19,7 +19,7 @@ from hypercell.base.config import Config
 from hypercell.base.errors import VmFailed
 from hypercell.vm import cgroups
 from hypercell.vm.cgroups import CgroupTree
-from hypercell.vm.driver import Disk, ExitReason, Nic, Slot, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, VmSpec
 from hypercell.vm.qemu import QemuDriver
 from hypercell.vm.qemu_vm import QemuVm
 from tests.support.vm import greet, guest_kernel, image, open_files, specification
@@ -237,10 +237,10 @@ async def test_the_network_slot_is_filled_by_the_tap_that_was_given(qemu: QemuDr
     tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     flags = 0x0002 | 0x1000 | 0x4000  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
     fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"hctest%d", flags))
-    vm = await started(qemu, replace(spec, nic=Nic(tap, "02:00:00:00:00:01")))
+    vm = await started(qemu, replace(spec, nic=Nic(tap, DEVICE_MAC)))
     assert "/dev/net/tun" not in open_files(os.getpid())
     peripherals = {entry["name"]: entry["type"] for entry in await ask(vm, "qom-list", path="/machine/peripheral")}
     assert peripherals["nic"] == "child<virtio-net-device>"
-    assert await ask(vm, "qom-get", path="/machine/peripheral/nic", property="mac") == "02:00:00:00:00:01"
+    assert await ask(vm, "qom-get", path="/machine/peripheral/nic", property="mac") == DEVICE_MAC
     agent = await greet(vm)
     await agent.close()

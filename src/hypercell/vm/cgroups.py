@@ -140,6 +140,11 @@ class CgroupTree:
             _limit(group, hierarchy, limits)
         return made
 
+    def limit(self, vm_id: str, limits: Limits) -> None:
+        """Change the *limits* of groups that exist; 0 leaves a limit as it is. What the host refuses is left out."""
+        for hierarchy in self._used():
+            _limit(hierarchy.home / self.parent / vm_id, hierarchy, limits)
+
     def _used(self) -> list[Hierarchy]:
         """All v1 hierarchies that count for us, and v2 if it has a controller of ours or there is nothing else."""
         old = [hierarchy for hierarchy in self.hierarchies if not hierarchy.unified]

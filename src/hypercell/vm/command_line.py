@@ -7,9 +7,10 @@ the daemon opened, so that the hypervisor's user needs the right to no path at a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hypercell.vm.driver import Slot, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, Slot, VmSpec
 
 AGENT_PORT = "hypercell.agent"
 DISK_SLOTS = (Slot.ROOT, Slot.SPARE, Slot.WRITABLE)
@@ -28,32 +29,55 @@ class Descriptors:
     """Listening UNIX sockets."""
     qmp: int
     console: int
-    kernel: int
-    initrd: int
+    kernel: int | None = None
+    """Kernel and initramfs: a clone has them in its memory."""
+    initrd: int | None = None
     disks: dict[Slot, int] = field(default_factory=dict)
+    tap: int | None = None
+    memory: int | None = None
+    """Of a template that is made, or of one that is cloned; None: nobody else's memory."""
+    state: int | None = None
+    """A template's; what has it is a clone."""
 
     def all(self) -> list[int]:
-        return [self.agent, self.qmp, self.console, self.kernel, self.initrd, *self.disks.values()]
+        single = (self.agent, self.qmp, self.console, self.kernel, self.initrd, self.tap, self.memory, self.state)
+        return [number for number in (*single, *self.disks.values()) if number is not None]
 
 
 def build(qemu: str, accelerator: str, spec: VmSpec, inherited: Descriptors) -> list[str]:
-    """The arguments for the program *qemu*. *accelerator* is `kvm` or `tcg`; the tap's number is in `spec.nic`."""
+    """The arguments for the program *qemu*. *accelerator* is `kvm` or `tcg`."""
     return [
         qemu,
         *("-name", spec.id),
         *("-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none"),
         *("-sandbox", _SANDBOX),
-        *_machine(accelerator, spec),
+        *_machine(accelerator, spec, inherited),
         *_boot(spec, inherited),
         *("-global", "virtio-mmio.force-legacy=false"),
         *_channels(inherited),
         *_disks(spec, inherited),
-        *_network(spec),
+        *_network(inherited),
     ]
 
 
-def _machine(accelerator: str, spec: VmSpec) -> list[str]:
+def empty(node: str, slot: Slot) -> dict[str, object]:
+    """The node of a slot without content. It can be written where the slot's content can: a guest that found a disk
+    read-only would never write to it, and a clone found its disks before they had any content."""
+    read_only = slot is not Slot.WRITABLE
+    return {"driver": "null-co", "node-name": node, "size": SLOT_BYTES, "read-zeroes": True, "read-only": read_only}
+
+
+def content(node: str, disk: Disk, descriptors: int) -> dict[str, object]:
+    """The node of a slot's content, whose file is in the set *descriptors*."""
+    # Many VMs share one image; a disk that is written belongs to one, and the lock makes sure of it.
+    lock = "off" if disk.read_only else "on"
+    file = {"driver": "file", "filename": f"/dev/fdset/{descriptors}", "locking": lock}
+    mode = {"read-only": True, "auto-read-only": False} if disk.read_only else {"read-only": False, "discard": "unmap"}
+    return {"driver": "raw", "node-name": node, **mode, "file": file}
+
+
+def _machine(accelerator: str, spec: VmSpec, inherited: Descriptors) -> list[str]:
     machine = f"{_MACHINE},acpi={'on' if spec.kernel.acpi else 'off'}"
     if accelerator == "kvm":
         machine += ",pit=off,pic=off"
@@ -62,10 +86,23 @@ def _machine(accelerator: str, spec: VmSpec) -> list[str]:
         threads = "multi" if spec.vcpus > 1 else "single"
         # String instructions that are fast on hardware go byte by byte under emulation; the guest shall avoid them.
         cpu, accel = "max,svm=off,erms=off,fsrm=off", f"tcg,thread={threads},tb-size={_TRANSLATION_MIB}"
-    return ["-M", machine, "-accel", accel, "-cpu", cpu, "-smp", str(spec.vcpus), "-m", f"{spec.memory_mib}M"]
+    size = f"{spec.memory_mib}M"
+    backend: list[str] = []
+    if inherited.memory is not None:
+        machine += ",memory-backend=mem"
+        share = "on" if inherited.state is None else "off"
+        path = f"/proc/self/fd/{inherited.memory}"
+        backend = [
+            "-object",
+            f"memory-backend-file,id=mem,size={size},mem-path={path},share={share},merge=off,dump=off",
+        ]
+    return [*backend, "-M", machine, "-accel", accel, "-cpu", cpu, "-smp", str(spec.vcpus), "-m", size]
 
 
 def _boot(spec: VmSpec, inherited: Descriptors) -> list[str]:
+    if inherited.state is not None:
+        # The state is not named here: what has to be set before it is read can only be set by the control socket.
+        return ["-incoming", "defer"]
     return [
         *("-kernel", f"/proc/self/fd/{inherited.kernel}"),
         *("-initrd", f"/proc/self/fd/{inherited.initrd}"),
@@ -89,30 +126,38 @@ def _channels(inherited: Descriptors) -> list[str]:
 
 
 def _disks(spec: VmSpec, inherited: Descriptors) -> list[str]:
-    """Every slot exists in every VM; one without content is an empty disk that cannot be written."""
+    """Every slot exists in every VM."""
     arguments: list[str] = []
     for number, slot in enumerate(DISK_SLOTS, start=1):
         disk = spec.disks.get(slot)
         if disk is None:
-            arguments += ["-blockdev", f"driver=null-co,node-name={slot},size=0,read-only=on"]
+            node = empty(slot, slot)
         else:
-            # Many VMs share one image; a disk that is written belongs to one, and the lock makes sure of it.
-            mode = "read-only=on,auto-read-only=off" if disk.read_only else "read-only=off,discard=unmap"
-            lock = "off" if disk.read_only else "on"
-            file = f"file.driver=file,file.filename=/dev/fdset/{number},file.locking={lock}"
+            node = content(slot, disk, number)
             arguments += ["-add-fd", f"fd={inherited.disks[slot]},set={number}"]
-            arguments += ["-blockdev", f"driver=raw,node-name={slot},{mode},{file}"]
+        arguments += ["-blockdev", ",".join(_flat(node))]
         device = f"virtio-blk-device,id=disk-{slot},drive={slot},serial={slot}"
         # A full host is an I/O error in the guest, not a guest that stands still without a word.
         arguments += ["-device", device + ",rerror=report,werror=report"]
     return arguments
 
 
-def _network(spec: VmSpec) -> list[str]:
+def _flat(node: dict[str, object], prefix: str = "") -> Iterator[str]:
+    """What the control socket takes as JSON, as words of the command line."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool):
+            yield f"{prefix}{name}={'on' if value else 'off'}"
+        else:
+            yield f"{prefix}{name}={value}"
+
+
+def _network(inherited: Descriptors) -> list[str]:
     """No device without a network: the guest then has a loopback interface and nothing else, as it should."""
-    if spec.nic is None:
+    if inherited.tap is None:
         return []
     return [
-        *("-netdev", f"tap,id=net0,fd={spec.nic.tap}"),
-        *("-device", f"virtio-net-device,id=nic,netdev=net0,mac={spec.nic.mac}"),
+        *("-netdev", f"tap,id=net0,fd={inherited.tap}"),
+        *("-device", f"virtio-net-device,id=nic,netdev=net0,mac={DEVICE_MAC}"),
     ]

@@ -182,7 +182,8 @@ class Driver(Protocol):
         """Start a VM. Returns as soon as the hypervisor runs (the guest may still be booting).
 
         Raises `VmFailed('hypervisor-failed')`, `NoSpace`, `InvalidArgument`. On any error nothing is left: no
-        process, socket, directory, cgroup or descriptor.
+        process, socket, directory, cgroup or descriptor. A clone may still be read from its template, and its agent
+        may be connected to meanwhile; when that fails it ends, and `Vm.wait` says `FAILED` and why.
         """
 
     def template_key(self, spec: VmSpec) -> str:

@@ -29,6 +29,8 @@ class Evidence:
     """The host's kernel killed it for want of memory. What a guest's own kernel kills inside is no end of a VM."""
     own_limit: bool | None = None
     """It was for going beyond the group's limit, not because the host ran out; None where the host cannot tell."""
+    failure: str = ""
+    """Why we ended it, who would rather not have."""
 
 
 def classify(evidence: Evidence) -> VmExit:
@@ -36,6 +38,8 @@ def classify(evidence: Evidence) -> VmExit:
     code = evidence.returncode
     if evidence.expected:
         return _exit(ExitReason.SHUTDOWN, "it was shut down")
+    if evidence.failure:
+        return _exit(ExitReason.FAILED, evidence.failure)
     if code is not None and code < 0:
         return _exit(ExitReason.KILLED, _killed(-code, evidence))
     if code:

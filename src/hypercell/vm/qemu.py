@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import errno
 import os
-import re
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,21 +15,17 @@ from socket import socket
 
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFailed
-from hypercell.vm import accel, cgroups, command_line, records, spawn
+from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
-from hypercell.vm.driver import Capabilities, ExitReason, Vm, VmSpec
+from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
 from hypercell.vm.limits import Limits
 from hypercell.vm.processes import Process, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.records import Record, VmDirectory
+from hypercell.vm.slots import Slots
+from hypercell.vm.template import QemuTemplate, key_of
 from hypercell.vm.uids import UidPool
-
-MAX_VCPUS = 16
-"""NR_CPUS of our kernel (guest/kernel/fragment)."""
-_LEAST_MEMORY_MIB = 32
-_MOST_MEMORY_MIB = 1024 * 1024
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 class QemuDriver:
@@ -58,20 +54,30 @@ class QemuDriver:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            accelerator=self._accelerator.name, real=True, pause=True, adopt=True, templates=False, max_vcpus=MAX_VCPUS
+            accelerator=self._accelerator.name,
+            real=True,
+            pause=True,
+            adopt=True,
+            templates=True,
+            max_vcpus=shapes.MAX_VCPUS,
         )
 
     async def launch(self, spec: VmSpec) -> Vm:
         """See `Driver.launch`. The order is: directory, record, groups, descriptors, process, record again."""
+        return await self._start(spec)
+
+    async def _start(self, spec: VmSpec, memory: int | None = None) -> QemuVm:
+        """*memory* is that of a template that is made."""
         with ExitStack() as descriptors:
             if spec.nic is not None:
                 descriptors.callback(os.close, spec.nic.tap)
-            _check(spec)
+            shapes.check(spec)
+            shapes.check_template(spec, self.template_key)
             program = choose(self._config.qemu).path
             try:
                 directory = VmDirectory.create(self._config.vms, spec.id)
                 try:
-                    return await self._launch(program, spec, directory, descriptors)
+                    return await self._launch(program, spec, memory, directory, descriptors)
                 except BaseException:
                     # Whoever cancels a launch waits for the little that it takes to undo it.
                     await asyncio.shield(self.discard(spec.id))
@@ -79,25 +85,30 @@ class QemuDriver:
             except OSError as error:
                 raise _translated(error) from error
 
-    async def _launch(self, program: str, spec: VmSpec, directory: VmDirectory, descriptors: ExitStack) -> QemuVm:
+    async def _launch(
+        self, program: str, spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors: ExitStack
+    ) -> QemuVm:
         with contextlib.ExitStack() as undo:
             undo.callback(directory.close)
-            planned = [str(path) for path in self._cgroups.directories(spec.id)]
+            planned = self._planned(spec.id)
             record = Record(spec.id, self._uids.take(), self._accelerator.name, planned)
             directory.write_record(record)
             groups = self._cgroups.create(spec.id, Limits.of_vm(spec.vcpus, spec.memory_mib, spec.cpu_quota))
-            inherited = _open(spec, directory, descriptors)
+            inherited = _open(spec, memory, directory, descriptors)
             output = directory.make_pipe(records.LOG_PIPE)
             descriptors.callback(os.close, output)
-            passed = inherited.all() + ([spec.nic.tap] if spec.nic else [])
             command = command_line.build(program, record.accelerator, spec, inherited)
-            pid = spawn.spawn(command, record.uid, _groups(record.accelerator), passed, output)
+            pid = spawn.spawn(command, record.uid, _groups(record.accelerator), inherited.all(), output)
             cgroups.join(groups, pid)
             process = Process.child(pid)
             record = replace(record, pid=pid, start_time=start_time(pid))
             directory.write_record(record)
             undo.pop_all()
         vm = self._vms[spec.id] = QemuVm(directory, record, process)
+        vm.slots = Slots(spec.disks)
+        if inherited.state is not None:
+            await vm.restore(inherited.state)
+            return vm
         descriptors.close()  # ours; were the listening ends kept open, a dead VM would still take connections
         try:
             await vm.attach()
@@ -105,6 +116,63 @@ class QemuDriver:
             raise VmFailed(error.message, "hypervisor-failed", await vm.hypervisor_log()) from error
         if process.gone:
             raise await _refusal(vm)
+        return vm
+
+    def template_key(self, spec: VmSpec) -> str:
+        program = Path(choose(self._config.qemu).path)
+        tap = None if spec.nic is None else 0
+        shape = command_line.Descriptors(agent=0, qmp=0, console=0, kernel=0, initrd=0, tap=tap, memory=0)
+        words = command_line.build(str(program), self._accelerator.name, shapes.bare(replace(spec, id="")), shape)
+        return key_of(words, [program, spec.kernel.vmlinux, spec.kernel.initrd])
+
+    async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        """See `Driver.make_template`. What is left of one that was cut short is a VM, and memory that ends with us."""
+        spec = shapes.bare(spec)
+        with ExitStack() as owned:
+            try:
+                key, memory, state = self._blank_template(spec, owned)
+                vm = await self._start(spec, memory)
+                try:
+                    await settle(vm)
+                    await vm.save(state)
+                finally:
+                    await asyncio.shield(self.discard(vm.id))
+                template = QemuTemplate(key, memory, state)
+            except OSError as error:
+                raise _translated(error) from error
+            owned.pop_all()
+        return template
+
+    def _blank_template(self, spec: VmSpec, owned: ExitStack) -> tuple[str, int, int]:
+        """Key, memory and state; *owned* closes them. On an error, the tap is closed too."""
+        with ExitStack() as consumed:
+            if spec.nic is not None:
+                consumed.callback(os.close, spec.nic.tap)
+            shapes.check(spec)
+            key = self.template_key(spec)
+            memory = memfd.create("hypercell-memory", spec.memory_mib * 1024**2)
+            owned.callback(os.close, memory)
+            state = memfd.create("hypercell-state")
+            owned.callback(os.close, state)
+            consumed.pop_all()
+        return key, memory, state
+
+    async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
+        """See `Driver.claim`. The order is: rename, quota, disks; what is left after the first goes by the new name."""
+        shapes.check_claim(vm_id, spec)
+        vm = self._vms.get(vm_id)
+        if vm is None or vm.slots is None:
+            raise InvalidArgument(f"there is no VM {vm_id} to be claimed")
+        with ExitStack() as descriptors:
+            try:
+                disks = _open_disks(spec, descriptors)
+                await vm.running()
+                vm.rename(spec.id)
+                self._vms[spec.id] = self._vms.pop(vm_id)
+                self._cgroups.limit(vm.record.born, Limits(cpu_quota=spec.cpu_quota))
+                await vm.fill({slot: (spec.disks[slot], number) for slot, number in disks.items()})
+            except OSError as error:
+                raise _translated(error) from error
         return vm
 
     async def adopt(self, vm_id: str) -> Vm | None:
@@ -122,7 +190,7 @@ class QemuDriver:
         vm = self._vms[vm_id] = QemuVm(directory, record, process)
         with contextlib.suppress(Unavailable):  # it hangs; its owner will notice that the agent does not answer
             await vm.attach()
-        if process.gone:
+        if process.gone or await vm.half_made():
             await self.discard(vm_id)
             return None
         return vm
@@ -143,7 +211,6 @@ class QemuDriver:
             directory.close()
             if record is not None:
                 await self._remove_leftovers(record)
-        await asyncio.to_thread(cgroups.remove, self._cgroups.directories(vm_id))
         records.remove(self._config.vms / vm_id)
 
     async def _remove_leftovers(self, record: Record) -> None:
@@ -151,7 +218,7 @@ class QemuDriver:
         if record.boot == records.boot_id():
             pid, started = record.pid, record.start_time
             if not pid:
-                pid = await asyncio.to_thread(find_hypervisor, record.uid, record.id)
+                pid = await asyncio.to_thread(find_hypervisor, record.uid, record.born)
                 started = start_time(pid) if pid else 0
             process = Process.find(pid, started) if pid else None
             if process is not None:
@@ -165,6 +232,13 @@ class QemuDriver:
         for vm in vms.values():
             await vm.detach()
 
+    def _planned(self, vm_id: str) -> list[str]:
+        """Where the groups of a new VM will be. Raises `InvalidArgument` while one lives that was born by this name."""
+        planned = self._cgroups.directories(vm_id)
+        if any(path.exists() for path in planned):
+            raise InvalidArgument(f"a VM that was called {vm_id} has another name now, and still its groups")
+        return [str(path) for path in planned]
+
     def _hold_uid(self, vm_id: str) -> None:
         directory = VmDirectory.open(self._config.vms, vm_id)
         if directory is not None:
@@ -174,24 +248,13 @@ class QemuDriver:
                 self._uids.hold(record.uid)
 
 
-def _check(spec: VmSpec) -> None:
-    """Raise `InvalidArgument` for what would not be a VM. The kernel's command line is ours."""
-    records.check_id(spec.id)
-    if not 1 <= spec.vcpus <= MAX_VCPUS:
-        raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
-    if not _LEAST_MEMORY_MIB <= spec.memory_mib <= _MOST_MEMORY_MIB:
-        raise InvalidArgument(f"a VM has {_LEAST_MEMORY_MIB} MiB to 1 TiB of memory, not {spec.memory_mib} MiB")
-    if spec.nic is not None and not _MAC.fullmatch(spec.nic.mac):
-        raise InvalidArgument(f"{spec.nic.mac[:40]!r} is no MAC address", "six lower-case hex bytes with colons")
-
-
 def _groups(accelerator: str) -> list[int]:
     """The supplementary groups of a hypervisor: none, but that of /dev/kvm where it is needed to open it."""
     return (accel.device_groups() or []) if accelerator == accel.KVM else []
 
 
-def _open(spec: VmSpec, directory: VmDirectory, descriptors: ExitStack) -> command_line.Descriptors:
-    """Open all that the hypervisor inherits; *descriptors* closes it."""
+def _open(spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors: ExitStack) -> command_line.Descriptors:
+    """Open all that the hypervisor inherits; *descriptors* closes it. *memory* is that of a template that is made."""
 
     def keep(number: int) -> int:
         descriptors.callback(os.close, number)
@@ -202,14 +265,32 @@ def _open(spec: VmSpec, directory: VmDirectory, descriptors: ExitStack) -> comma
         descriptors.callback(listener.close)
         return listener.fileno()
 
+    kernel = initrd = state = None
+    if spec.template is None:
+        kernel = keep(spawn.open_boot_file(spec.kernel.vmlinux))
+        initrd = keep(spawn.open_boot_file(spec.kernel.initrd))
+    else:
+        assert isinstance(spec.template, QemuTemplate)
+        memory, state = map(keep, spec.template.open())
     return command_line.Descriptors(
         agent=listen(records.AGENT_SOCKET),
         qmp=listen(records.QMP_SOCKET),
         console=listen(records.CONSOLE_SOCKET),
-        kernel=keep(spawn.open_boot_file(spec.kernel.vmlinux)),
-        initrd=keep(spawn.open_boot_file(spec.kernel.initrd)),
-        disks={slot: keep(spawn.open_disk(disk.path, disk.read_only)) for slot, disk in spec.disks.items()},
+        kernel=kernel,
+        initrd=initrd,
+        disks=_open_disks(spec, descriptors),
+        tap=spec.nic.tap if spec.nic else None,
+        memory=memory,
+        state=state,
     )
+
+
+def _open_disks(spec: VmSpec, descriptors: ExitStack) -> dict[Slot, int]:
+    opened = {}
+    for slot, disk in spec.disks.items():
+        opened[slot] = spawn.open_disk(disk.path, disk.read_only)
+        descriptors.callback(os.close, opened[slot])
+    return opened
 
 
 async def _refusal(vm: QemuVm) -> VmFailed:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from hypercell.base.errors import Unavailable, VmFailed
-from hypercell.vm import cgroups, usage
-from hypercell.vm.driver import DEVICE_MAC, ExitReason, HostUsage, VmExit
+from hypercell.base.errors import Internal, Unavailable, VmFailed
+from hypercell.vm import cgroups, migration, usage
+from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, HostUsage, Slot, VmExit
 from hypercell.vm.exits import Evidence, classify
 from hypercell.vm.processes import Process
-from hypercell.vm.qmp import LIMIT, Event, Qmp, Streams
+from hypercell.vm.qmp import LIMIT, Answer, Event, Qmp, Streams
 from hypercell.vm.recorder import PipeFollower, Recorder, printable
 from hypercell.vm.records import (
     AGENT_SOCKET,
@@ -27,6 +27,7 @@ from hypercell.vm.records import (
     Record,
     VmDirectory,
 )
+from hypercell.vm.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +38,12 @@ _GREETING = 20.0
 
 
 class QemuVm:
-    """Implements `driver.Vm`. Made by `QemuDriver`, which calls `attach` before anybody sees it."""
+    """Implements `driver.Vm`. Made by `QemuDriver`, which calls `attach` or `restore` before anybody sees it."""
 
     def __init__(self, directory: VmDirectory, record: Record, process: Process) -> None:
         self.record = record
+        self.slots: Slots | None = None
+        """None: somebody else filled them."""
         self._directory = directory
         self._process = process
         self._groups = [Path(path) for path in record.cgroups]
@@ -48,16 +51,18 @@ class QemuVm:
         self._log = Recorder(directory.path / LOG_FILE)
         self._follower = PipeFollower(directory.open_pipe(LOG_PIPE), self._log)
         self._expected = False
+        self._failure_words = ""
         self._shutdown: str | None = None
         self._watched = False
         self._qmp: Qmp | None = None
         self._exit: asyncio.Future[VmExit] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
+        self._restoring: asyncio.Task[None] | None = None
         self._watcher = asyncio.create_task(self._watch())
 
     @property
     def id(self) -> str:
-        return self.record.id
+        return self._directory.path.name
 
     @property
     def pid(self) -> int:
@@ -81,11 +86,53 @@ class QemuVm:
             self._watched = True
         except (OSError, Unavailable):
             # Gone while we were talking to it, or it hangs.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS):
-                    await self._process.wait()
-            if not self._process.gone:
+            if not await self._ends():
                 raise Unavailable("the hypervisor runs, but does not answer") from None
+
+    async def restore(self, state: int) -> None:
+        """Have a clone read the template's state from its descriptor *state*, and run. Waits for nothing: whoever
+        speaks to the agent is heard when it runs. When it cannot, the VM ends, and `wait` tells why."""
+        self._start(self._record_console(await self._connect(CONSOLE_SOCKET)))
+        self._qmp = Qmp(await self._connect(QMP_SOCKET, LIMIT), self._on_event)
+        self._watched = True
+        self._restoring = self._start(self._restored(self._qmp, migration.restore(self._qmp, state)))
+
+    async def _restored(self, qmp: Qmp, begun: list[Answer]) -> None:
+        try:
+            await qmp.answers(begun, _GREETING)
+        except Internal as error:
+            self._fail(f"the clone could not be restored: {error.message}")
+        except Unavailable:
+            # It is gone, and its log says why; or it hangs.
+            if not await self._ends():
+                self._fail("the hypervisor of the clone does not answer")
+
+    async def running(self) -> None:
+        """Return when a clone is restored, at once for others. Raises `VmFailed` when it ended before."""
+        if self._restoring is not None:
+            await asyncio.shield(self._restoring)
+        if self._process.gone or self._failure_words:
+            raise await self._failure()
+
+    async def half_made(self) -> bool:
+        """Whether it is a clone whose daemon ended before it told it what to restore."""
+        if self._qmp is None or not self._watched:
+            return False
+        try:
+            status = await self._qmp.execute("query-status")
+        except (Internal, Unavailable):
+            return False
+        return isinstance(status, dict) and status.get("status") == "inmigrate"
+
+    async def save(self, state: int) -> None:
+        """Write the state of the devices, not the memory, to the descriptor *state*; the guest stands still from then
+        on. Raises `VmFailed`."""
+        if self._qmp is None:
+            raise VmFailed("the VM cannot be saved: its control socket is closed", "hypervisor-failed")
+        try:
+            await migration.save(self._qmp, state)
+        except (Internal, Unavailable) as error:
+            raise VmFailed(f"the VM cannot be saved: {error.message}", "hypervisor-failed") from error
 
     async def connect_agent(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._process.gone:
@@ -139,12 +186,39 @@ class QemuVm:
         if not self._exit.done():
             self._exit.cancel()
 
+    def rename(self, vm_id: str) -> None:
+        """Call it *vm_id* from now on. Raises `InvalidArgument` when there is such a VM, `OSError`."""
+        self._directory.rename(vm_id)
+        self._console.path = self._directory.path / CONSOLE_FILE
+        self._log.path = self._directory.path / LOG_FILE
+
+    async def fill(self, disks: Mapping[Slot, tuple[Disk, int]]) -> None:
+        """Have exactly *disks* in the slots, each with a descriptor. Raises `VmFailed`."""
+        if self._qmp is None or self.slots is None:
+            raise VmFailed("the VM's disks cannot be changed", "hypervisor-failed")
+        try:
+            await self.slots.fill(self._qmp, disks)
+        except (Internal, Unavailable) as error:
+            raise VmFailed(f"a disk cannot be inserted: {error.message}", "hypervisor-failed") from error
+        self._start(self.slots.tidy(self._qmp))
+
     async def _control(self, command: str) -> None:
-        if self._process.gone:
-            raise await self._failure()
+        await self.running()
         if self._qmp is None:
             raise Unavailable("the hypervisor's control socket is closed")
         await self._qmp.execute(command)
+
+    async def _ends(self) -> bool:
+        """Whether the process is gone, now or in a moment."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._process.wait()
+        return self._process.gone
+
+    def _fail(self, words: str) -> None:
+        """End it, for *words*."""
+        self._failure_words = words
+        self._process.kill()
 
     async def _failure(self) -> VmFailed:
         ended = await self.wait()
@@ -156,8 +230,10 @@ class QemuVm:
     async def _connect(self, name: str, limit: int = 64 * 1024) -> Streams:
         return await asyncio.open_unix_connection(self._directory.inside(name), limit=limit)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        return task
 
     async def _record_console(self, streams: Streams) -> None:
         reader, writer = streams
@@ -196,5 +272,6 @@ class QemuVm:
             log=printable(self._log.tail()),
             oom_killed=bool(used.oom_kills),
             own_limit=used.own_limit,
+            failure=self._failure_words,
         )
         self._exit.set_result(classify(evidence))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,15 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 class ProtocolError(Exception):
     """The other end does not speak QMP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One that is waited for."""
+
+    command: str
+    ident: int
+    future: asyncio.Future[object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,7 @@ class Qmp:
         self._reader, self._writer = streams
         self._on_event = on_event
         self._waiting: dict[int, asyncio.Future[object]] = {}
+        self._expected: dict[str, int] = {}
         self._next = 0
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._read())
@@ -88,26 +100,69 @@ class Qmp:
 
     async def execute(self, command: str, timeout: float = 10.0, **arguments: object) -> object:
         """The answer to *command*. Raises `Internal` for an error answer, `Unavailable` for none."""
+        return (await self.answers([self.begin(command, arguments)], timeout))[0]
+
+    def begin(
+        self, command: str, arguments: Mapping[str, object] | None = None, descriptor: int | None = None
+    ) -> Answer:
+        """Send *command*, with a copy of *descriptor* if there is one, and wait for nothing. QEMU reads one byte at a
+        time, and no further before a command is carried out: it never mixes up the descriptors of several.
+
+        The result is for `answers`. Raises `Unavailable` when the connection is closed.
+        """
         if self._task.done():
-            raise Unavailable("the hypervisor's control socket is closed")
+            raise _closed()
         self._next += 1
-        ident = self._next
-        request: dict[str, object] = {"execute": command, "id": ident}
+        request: dict[str, object] = {"execute": command, "id": self._next}
         if arguments:
-            request["arguments"] = arguments
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting[ident] = future
+            request["arguments"] = dict(arguments)
+        answer = Answer(command, self._next, asyncio.get_running_loop().create_future())
+        self._waiting[answer.ident] = answer.future
+        data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
+        try:
+            if descriptor is None:
+                self._writer.write(data)
+            else:
+                self._write_with(data, descriptor)
+        except OSError as error:
+            self._waiting.pop(answer.ident, None)
+            raise _closed() from error
+        return answer
+
+    def expect(self, event: str) -> Answer:
+        """The next *event* of that name, to be waited for as an answer is."""
+        self._next += 1
+        answer = Answer(event, self._next, asyncio.get_running_loop().create_future())
+        self._waiting[answer.ident] = answer.future
+        self._expected[event] = answer.ident
+        return answer
+
+    async def answers(self, begun: Sequence[Answer], timeout: float = 10.0) -> list[object]:
+        """The answers to all that was *begun*, in that order. Raises `Internal` for the first that is an error,
+        `Unavailable` for none."""
+        waited: Answer | None = None
+        results: list[object] = []
         try:
             async with asyncio.timeout(timeout):
-                self._writer.write(json.dumps(request).encode() + b"\n")
-                await self._writer.drain()
-                return await future
+                for waited in begun:
+                    results.append(await waited.future)
         except TimeoutError:
-            raise Unavailable(f"the hypervisor did not answer {command} within {timeout:g} s") from None
-        except OSError as error:
-            raise Unavailable("the hypervisor's control socket is closed") from error
+            late = waited.command if waited else "anything"
+            raise Unavailable(f"the hypervisor did not answer {late} within {timeout:g} s") from None
         finally:
-            self._waiting.pop(ident, None)
+            for answer in begun:
+                self._waiting.pop(answer.ident, None)
+                if answer.future.done() and not answer.future.cancelled():
+                    answer.future.exception()  # looked at: the first error is told
+        return results
+
+    def _write_with(self, data: bytes, descriptor: int) -> None:
+        if self._writer.transport.get_write_buffer_size():
+            raise BlockingIOError("the hypervisor reads nothing")
+        with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as same:
+            if socket.send_fds(same, [data], [descriptor]) < len(data):
+                self._writer.close()  # half a command: no other can follow
+                raise BlockingIOError("the hypervisor reads nothing")
 
     async def ended(self) -> None:
         """Return when the other end has closed, or was cut off for not speaking QMP."""
@@ -126,7 +181,7 @@ class Qmp:
             pass  # ValueError: a line beyond the limit
         finally:
             self._writer.close()
-            lost = Unavailable("the hypervisor's control socket is closed")
+            lost = _closed()
             futures: list[asyncio.Future[Any]] = [self._greeted, *self._waiting.values()]
             for future in futures:
                 if not future.done():
@@ -138,15 +193,23 @@ class Qmp:
             if not self._greeted.done():
                 self._greeted.set_result(None)
         elif message.event is not None:
+            self._resolve(self._expected.pop(message.event, 0), message)
             self._on_event(message.event, message.data or {})
             await pay()
         else:
-            future = self._waiting.get(message.ident or 0)
-            if future is not None and not future.done():
-                if message.error is None:
-                    future.set_result(message.answer)
-                else:
-                    future.set_exception(Internal(f"the hypervisor refused: {message.error}"))
+            self._resolve(message.ident or 0, message)
+
+    def _resolve(self, ident: int, message: Message) -> None:
+        future = self._waiting.get(ident)
+        if future is not None and not future.done():
+            if message.error is None:
+                future.set_result(message.answer)
+            else:
+                future.set_exception(Internal(f"the hypervisor refused: {message.error}"))
+
+
+def _closed() -> Unavailable:
+    return Unavailable("the hypervisor's control socket is closed")
 
 
 class _Budget:

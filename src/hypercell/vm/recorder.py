@@ -26,12 +26,12 @@ class Recorder:
     """A file that holds the end of a stream. It survives the daemon, and the next one goes on with it."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def append(self, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            descriptor = os.open(self._path, flags, 0o600)
+            descriptor = os.open(self.path, flags, 0o600)
         except OSError:
             return  # the VM was discarded, or the disk is full: the guest must not feel it
         with open(descriptor, "ab") as file, contextlib.suppress(OSError):  # noqa: PTH123
@@ -40,14 +40,14 @@ class Recorder:
                 self._shorten()
 
     def _shorten(self) -> None:
-        temporary = self._path.with_suffix(".new")
+        temporary = self.path.with_suffix(".new")
         temporary.write_bytes(self.tail())
-        temporary.replace(self._path)
+        temporary.replace(self.path)
 
     def tail(self) -> bytes:
         """The last `KEPT` bytes."""
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - KEPT))
                 return file.read(KEPT)

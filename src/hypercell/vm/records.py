@@ -47,7 +47,9 @@ def check_id(vm_id: str) -> str:
 class Record:
     """What a later daemon must know. `pid` is 0 until the hypervisor runs."""
 
-    id: str
+    born: str
+    """The id that the VM was launched by: its hypervisor and its control groups are called so for ever. Its id now is
+    the name of the directory, so a VM gets another by one rename, and nothing else has to change with it."""
     uid: int
     accelerator: str
     cgroups: list[str] = field(default_factory=list)
@@ -57,8 +59,8 @@ class Record:
     """Of the process, in clock ticks since boot: with the pid, it names one process for ever."""
 
 
-def parse_record(vm_id: str, data: bytes) -> Record | None:
-    """The record in *data*, or None for anything that is not one of *vm_id*."""
+def parse_record(data: bytes) -> Record | None:
+    """The record in *data*, or None for anything that is not one."""
     try:
         value = json.loads(data)
         record = Record(**value)
@@ -67,13 +69,14 @@ def parse_record(vm_id: str, data: bytes) -> Record | None:
     numbers = (record.uid, record.pid, record.start_time)
     texts = (record.accelerator, record.boot)
     if (
-        record.id != vm_id
+        not isinstance(record.born, str)
+        or not _ID.fullmatch(record.born)
         or any(type(n) is not int or n < 0 for n in numbers)
         or not all(isinstance(t, str) for t in texts)
     ):
         return None
     groups = record.cgroups
-    if not isinstance(groups, list) or not all(isinstance(g, str) and Path(g).name == vm_id for g in groups):
+    if not isinstance(groups, list) or not all(isinstance(g, str) and Path(g).name == record.born for g in groups):
         return None
     return record
 
@@ -145,6 +148,15 @@ class VmDirectory:
         self.close()
         remove(self.path)
 
+    def rename(self, vm_id: str) -> None:
+        """Call it *vm_id* from now on, in one step. Raises `InvalidArgument` when there is such a VM, `OSError`."""
+        path = self.path.with_name(check_id(vm_id))
+        # One daemon works here, and does nothing else in between.
+        if os.path.lexists(path):
+            raise InvalidArgument(f"there is a VM {vm_id} already")
+        self.path.rename(path)
+        self.path = path
+
     def inside(self, name: str) -> str:
         """A short path to *name* in this directory, good for `bind` and `connect`."""
         return f"/proc/self/fd/{self.descriptor}/{name}"
@@ -190,4 +202,4 @@ class VmDirectory:
         except FileNotFoundError:
             return None
         with open(descriptor, "rb") as file:  # noqa: PTH123
-            return parse_record(self.path.name, file.read(_LARGEST_RECORD))
+            return parse_record(file.read(_LARGEST_RECORD))

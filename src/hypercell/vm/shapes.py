@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
 from hypercell.base.errors import InvalidArgument
 from hypercell.vm import records
-from hypercell.vm.driver import VmSpec
+from hypercell.vm.driver import DEVICE_MAC, VmSpec
 
 MAX_VCPUS = 16
 """NR_CPUS of our kernel (guest/kernel/fragment)."""
 _LEAST_MEMORY_MIB = 32
 _MOST_MEMORY_MIB = 1024 * 1024
-_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
 
 def check(spec: VmSpec) -> None:
@@ -25,8 +23,10 @@ def check(spec: VmSpec) -> None:
         raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
     if not _LEAST_MEMORY_MIB <= spec.memory_mib <= _MOST_MEMORY_MIB:
         raise InvalidArgument(f"a VM has {_LEAST_MEMORY_MIB} MiB to 1 TiB of memory, not {spec.memory_mib} MiB")
-    if spec.nic is not None and not _MAC.fullmatch(spec.nic.mac):
-        raise InvalidArgument(f"{spec.nic.mac[:40]!r} is no MAC address", "six lower-case hex bytes with colons")
+    if spec.nic is not None and spec.nic.mac != DEVICE_MAC:
+        raise InvalidArgument(
+            f"a card is born as {DEVICE_MAC}, not as {spec.nic.mac[:40]!r}", "the guest gives it another"
+        )
 
 
 def check_template(spec: VmSpec, key: Callable[[VmSpec], str]) -> None:

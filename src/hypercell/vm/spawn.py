@@ -12,24 +12,41 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypercell.base.errors import InvalidArgument, VmFailed
+from hypercell.vm.driver import SLOT_BYTES
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 def open_disk(path: Path, read_only: bool) -> int:
-    """A descriptor of a disk's content. What is read-only is opened so: no guest and no hypervisor can write it.
+    """A descriptor of a disk's content, which is made as large as a slot. What is read-only is opened so: no guest and
+    no hypervisor can write it.
 
-    Raises `InvalidArgument` for what is no regular file, reached without a symbolic link in the last place.
+    Raises `InvalidArgument` for what is no regular file, reached without a symbolic link in the last place, and for
+    what does not fit into a slot; `OSError` when the file system does not bear files of that size.
     """
     flags = (os.O_RDONLY if read_only else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags)
     except OSError as error:
         raise InvalidArgument(f"cannot open the disk {path}: {error.strerror}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        _fill_slot(path, descriptor)
+    except BaseException:
         os.close(descriptor)
-        raise InvalidArgument(f"the disk {path} is no regular file")
+        raise
     return descriptor
+
+
+def _fill_slot(path: Path, descriptor: int) -> None:
+    """Extend it, sparsely, to the size of a slot: a guest reads the size of a disk when it finds the device, and a
+    clone found its devices before it was a clone."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidArgument(f"the disk {path} is no regular file")
+    if status.st_size > SLOT_BYTES:
+        raise InvalidArgument(f"the disk {path} is larger than a slot, which has {SLOT_BYTES} bytes")
+    if status.st_size < SLOT_BYTES:
+        os.truncate(f"/proc/self/fd/{descriptor}", SLOT_BYTES)  # the very file, though it is open for reading only
 
 
 def open_boot_file(path: Path) -> int:
