@@ -115,7 +115,13 @@ class Daemon:
         )
 
     def leftovers(self) -> list[str]:
-        """What is on this machine of containers that this daemon does not know."""
+        """What stays on this machine of containers that this daemon does not know. The end of a VM takes a moment."""
+        deadline = time.monotonic() + 20
+        while (found := self._unknown()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def _unknown(self) -> list[str]:
         known = {item["Id"] for item in self.call("GET", "/containers/json?all=1")[1]}
         found = [
             str(path) for place in ("vms", "containers") for path in self._entries(place) if path.name not in known
