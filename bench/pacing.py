@@ -55,7 +55,7 @@ def _processor_time() -> tuple[int, int]:
     return words[3] + words[4], sum(words)
 
 
-def at_once(count: int, work: Callable[[int], None], limit: int = 0) -> float:
+def at_once(count: int, work: Callable[[int], object], limit: int = 0) -> float:
     """Seconds until *work* was done for 0 … count - 1, by as many threads (at most *limit*) that set out together.
 
     Raises what any of them raised.
