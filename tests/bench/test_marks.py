@@ -97,14 +97,19 @@ class Peer:
 def test_peers_take_turns_and_the_first_round_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.pacing.settle", lambda: None)
     order: list[str] = []
-    taken = alternate([Peer("a"), Peer("b")], 2, lambda peer: order.append(peer.name) or len(order))
+
+    def sample(peer: Peer) -> int:
+        order.append(peer.name)
+        return len(order)
+
+    taken = alternate([Peer("a"), Peer("b")], 2, sample)
     assert order == ["a", "b"] * 3
     assert taken == {"a": [3, 5], "b": [4, 6]}
 
 
 def test_those_at_once_set_out_together_and_tell_of_failures() -> None:
     barrier = threading.Barrier(5)
-    at_once(5, lambda number: barrier.wait(10) and None)
+    at_once(5, lambda number: barrier.wait(10))
     done: list[int] = []
     at_once(5, done.append, limit=2)
     assert sorted(done) == [0, 1, 2, 3, 4]
