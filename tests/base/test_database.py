@@ -176,3 +176,17 @@ async def test_no_error_of_the_file_comes_out_as_sqlites_own(
     with pytest.raises(kind) as caught:
         await db.run(fail)
     assert caught.value.hint
+
+
+async def test_a_look_sees_what_was_to_be_written_when_it_was_asked_for(db: Database) -> None:
+    for number in range(20):
+        writing = asyncio.ensure_future(db.run(lambda tx: tx.execute("INSERT INTO t (s) VALUES ('x')") and None))
+        await asyncio.sleep(0)  # submitted, and perhaps not yet carried out
+        assert await db.look(count) == number + 1
+        await writing
+    assert await db.look(count) == 20
+
+
+async def test_a_look_at_a_broken_query_is_told_in_the_houses_words(db: Database) -> None:
+    with pytest.raises(HypercellError):
+        await db.look(lambda tx: tx.execute("SELECT * FROM nonesuch"))

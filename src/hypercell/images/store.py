@@ -167,7 +167,7 @@ class ImageStore:
         return [self._image(self._legible(record)) for record in records]
 
     async def get(self, tenant: str, reference: str) -> Image:
-        record = self._legible(await self._db.run(lambda tx: lookup.find(tx, tenant, reference)))
+        record = self._legible(await self._db.look(lambda tx: lookup.find(tx, tenant, reference)))
         if record.damage:
             raise metadata.damaged(record.id, record.damage)
         return self._image(record)
@@ -200,7 +200,7 @@ class ImageStore:
         return removed, await self._sweep()
 
     async def root(self, image_id: str) -> RootImage:
-        layers = await self._db.run(lambda tx: metadata.layers(tx, image_id))
+        layers = await self._db.look(lambda tx: metadata.layers(tx, image_id))
         if not layers:
             raise NotFound(f"No such image: {image_id}")
         chain_id = layers[-1].chain_id
