@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_LEAVES = frozenset((str, int, float, bool, type(None)))
 
 
 def build(kind: type[T], values: object) -> T:
@@ -20,6 +21,24 @@ def build(kind: type[T], values: object) -> T:
     missing and has no default, and one that *kind* does not know.
     """
     return _object(kind, values, kind.__name__)
+
+
+def plain(value: Any) -> Any:
+    """The JSON of which `build` makes *value* again: dataclasses as objects, tuples as lists."""
+    if type(value) in _LEAVES:
+        return value
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if is_dataclass(value):
+        return {name: plain(getattr(value, name)) for name in _names(cast(Any, type(value)))}
+    return value
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(entry.name for entry in fields(kind))
 
 
 @cache

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import Any
 
-from hypercell.base.typed import build
+from hypercell.base.typed import build, plain
 from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.resolve import Resolved
 
@@ -16,7 +15,7 @@ _EXPOSED = re.compile(r"[0-9]{1,5}/[a-z]+")
 
 
 def dump(resolved: Resolved) -> Json:
-    values = asdict(resolved)
+    values: Json = plain(resolved)
     del values["warnings"]
     return values
 

@@ -43,7 +43,7 @@ class ContainerService:
         self._events = events
         self._names = Names()
         self._views = Views(images)
-        self._creation = Creation(config, node, images, self._names)
+        self._creation = Creation(config, node, images, self._names, self._views)
         for container in node.containers.values():
             self._names.add(container.record.tenant, container.record.name, container.id)
         node.listen(self._on_event)

@@ -16,6 +16,7 @@ from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.names import Names
 from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
 from hypercell.cloud.validate import validate
+from hypercell.cloud.views import Views
 from hypercell.images.contract import Images
 from hypercell.node import Node
 from hypercell.node.network import Port
@@ -27,11 +28,12 @@ MAX_SPEC = 768 * 1024
 
 
 class Creation:
-    def __init__(self, config: Config, node: Node, images: Images, names: Names) -> None:
+    def __init__(self, config: Config, node: Node, images: Images, names: Names, views: Views) -> None:
         self._config = config
         self._node = node
         self._images = images
         self._names = names
+        self._views = views
         self.images_wanted: Counter[str] = Counter()
         """Ids of images of which a container is being made: they must not be removed now."""
 
@@ -46,14 +48,16 @@ class Creation:
             try:
                 # Once more, now that it is wanted: it may have been removed since it was found, but not from here on.
                 await self._images.get(tenant, image.id)
-                await self._node.create(
-                    ident,
-                    tenant,
-                    name,
-                    pod_spec(resolved, self._config.rootfs_size),
-                    lambda port: container_spec(resolved, document, port),
-                    codec.dump(resolved),
-                )
+                extension = codec.dump(resolved)
+                with self._views.remembering(ident, extension, resolved):
+                    await self._node.create(
+                        ident,
+                        tenant,
+                        name,
+                        pod_spec(resolved, self._config.rootfs_size),
+                        lambda port: container_spec(resolved, document, port),
+                        extension,
+                    )
             finally:
                 self.images_wanted[image.id] -= 1
         return ident, list(resolved.warnings)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,16 @@ class Views:
             resolved = codec.load(record.extension) if record.extension else codec.stand_in(record.spec.image_id)
             known = self._resolved[record.id] = (record.extension, resolved)
         return known[1]
+
+    @contextmanager
+    def remembering(self, container_id: str, extension: Mapping[str, Any], resolved: Resolved) -> Iterator[None]:
+        """While it is made, and for as long as it exists: nobody need decode what was encoded just now."""
+        self._resolved[container_id] = (extension, resolved)
+        try:
+            yield
+        except BaseException:
+            self.forget(container_id)
+            raise
 
     def forget(self, container_id: str) -> None:
         self._resolved.pop(container_id, None)

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from hypercell.base.typed import build
+from hypercell.base.typed import build, plain
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.types import RestartPolicy
 
@@ -61,7 +61,7 @@ class ContainerSpec:
 
 
 def dump(spec: PodSpec | ContainerSpec | Port) -> str:
-    return json.dumps(asdict(spec), separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(plain(spec), separators=(",", ":"), ensure_ascii=False)
 
 
 def load_pod(text: str) -> PodSpec:
