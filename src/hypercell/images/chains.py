@@ -43,7 +43,7 @@ class ChainStore:
     def find(self, chain_id: Digest) -> RootImage | None:
         path = self.path(chain_id)
         try:
-            return RootImage(path, chain_id, path.stat().st_size)
+            return RootImage(path, chain_id, path.stat().st_blocks * 512)
         except FileNotFoundError:
             return None
 

@@ -58,6 +58,7 @@ class RootImage:
     """The merged, read-only EROFS file of the chain; mode 0444."""
     chain_id: str
     size: int
+    """Bytes that it takes on the disk. The file's own length says nothing: a VM's disk slot makes it longer."""
 
 
 @dataclass(frozen=True, slots=True)
