@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from hypercell.base import crash
 from hypercell.base.errors import Conflict, ExecFailed, Internal, NoSpace, VmFailed
 from hypercell.cloud.contract import ExecRequest, PublishedPort, RestartPolicy, Status
-from hypercell.node import crash
 from hypercell.node.guest_state import parse
 from tests.support.house import House, T, eventually, read
 from tests.support.machine import MachineDriver

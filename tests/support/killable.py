@@ -15,9 +15,9 @@ import signal
 import sys
 from pathlib import Path
 
+from hypercell.base import crash
 from hypercell.base.errors import HypercellError
 from hypercell.cloud.contract import ContainerRequest, RestartPolicy
-from hypercell.node import crash
 from hypercell.node.network import PublishedPort
 from tests.support.house import House, T, eventually
 

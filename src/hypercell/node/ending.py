@@ -9,9 +9,9 @@ import contextlib
 import logging
 from dataclasses import replace
 
+from hypercell.base.crash import crash_point
 from hypercell.node.attach import RunInput
 from hypercell.node.container import Container
-from hypercell.node.crash import crash_point
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import WORDS
 from hypercell.node.records import Phase

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from hypercell.base.arrival import ARRIVED
+from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, NotFound, NotModified
 from hypercell.node import recovery, removal, restarting, rows, starting
 from hypercell.node.container import Container
-from hypercell.node.crash import crash_point
 from hypercell.node.network import Port
 from hypercell.node.pod import Pod
 from hypercell.node.records import Phase, PodRecord, Record

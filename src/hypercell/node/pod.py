@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
+from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.node.boot import UNWANTED, Berth, isolation, vm_spec
-from hypercell.node.crash import crash_point
 from hypercell.node.guest_state import ContainerState, highest_stream, parse
 from hypercell.node.network import Port
 from hypercell.node.records import PodRecord

@@ -7,9 +7,9 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, NoSpace
 from hypercell.node.container import KILLED, Container
-from hypercell.node.crash import crash_point
 from hypercell.node.ending import end_vm, release_clients
 from hypercell.node.run import Ending
 from hypercell.node.types import Status

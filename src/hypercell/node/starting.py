@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from hypercell.agent.contract import Agent
+from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, ExecFailed, HypercellError, Internal, NotModified, VmFailed
 from hypercell.base.sizes import MIB
 from hypercell.node.admission import COSTS, Place
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
-from hypercell.node.crash import crash_point
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.figures import kind_of
 from hypercell.node.records import Phase, Record

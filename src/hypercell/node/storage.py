@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from hypercell.base.config import Config
+from hypercell.base.crash import crash_point
 from hypercell.base.errors import Internal, NoSpace
 from hypercell.images.threads import in_thread
-from hypercell.node.crash import crash_point
 
 _FICLONE = 0x40049409  # linux/fs.h
 _MKFS = (

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from hypercell.node.crash import crash_point
+from hypercell.base.crash import crash_point
 from hypercell.node.network import Network
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks

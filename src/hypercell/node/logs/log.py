@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hypercell.base.crash import crash_point
 from hypercell.base.digits import is_digits
-from hypercell.node.crash import crash_point
 from hypercell.node.logs.record import MAX_RECORD, Entry, decode_all, decode_before, encode
 
 log = logging.getLogger(__name__)
