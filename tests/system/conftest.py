@@ -35,6 +35,7 @@ def load_busybox(daemon: Daemon) -> None:
 @pytest.fixture
 def own_daemon(tmp_path: Path) -> Iterator[Daemon]:
     """A daemon that the test may kill."""
-    with running(tmp_path / "d", bridge="hcown0", subnet="172.28.0.0/16") as started:
+    # Without a pool: every VM is a container's, or left over.
+    with running(tmp_path / "d", bridge="hcown0", subnet="172.28.0.0/16", pool_memory=0) as started:
         load_busybox(started)
         yield started
