@@ -43,8 +43,8 @@ _LONGEST_ADVICE = 600
 
 
 class Cost(Enum):
-    """What a launch takes until its program runs: a CPU or none, and the memory that it touches (measured:
-    docs/admission.md)."""
+    """What a launch takes until its program runs: a CPU or none, and the memory that it touches (why so
+    much: docs/admission.md)."""
 
     BOOT = (True, 128 * MIB)
     """A kernel boots."""
@@ -333,5 +333,5 @@ class Admission:
 
 
 def launches_for(cpus: int) -> int:
-    """How many VMs to boot at once: see docs/admission.md for what was measured."""
+    """How many VMs to boot at once: each keeps a CPU busy, and one more uses the gaps."""
     return cpus + 1
