@@ -228,7 +228,7 @@ class Containers(Protocol):
         """Warnings. `Unsupported` for growth beyond the VM."""
 
     async def list(self, tenant: str, all: bool = False, size: bool = False) -> builtins.list[ContainerView]:
-        """Newest first."""
+        """Newest first; without what only `inspect` shows (`vm`, `waiting`, `trace`)."""
 
     async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView: ...
     def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]: ...

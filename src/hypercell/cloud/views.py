@@ -45,7 +45,8 @@ class Views:
     def forget(self, container_id: str) -> None:
         self._resolved.pop(container_id, None)
 
-    async def container(self, container: Container, size: bool = False) -> ContainerView:
+    async def container(self, container: Container, size: bool = False, brief: bool = False) -> ContainerView:
+        """*brief*: without `vm`, `waiting` and `trace`, for lists of thousands."""
         record, pod = container.record, container.pod
         resolved = self.resolved(record)
         size_rw = size_root = None
@@ -67,9 +68,9 @@ class Views:
             state=container.state,
             port=pod.port,
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
-            vm=_vm(container),
-            waiting=container.waiting,
-            trace=container.trace,
+            vm={} if brief else _vm(container),
+            waiting=None if brief else container.waiting,
+            trace=None if brief else container.trace,
             size_rw=size_rw,
             size_root=size_root,
         )

@@ -33,15 +33,18 @@ async def list_containers(call: Call) -> Response:
     limit = max(number(query, "limit") or 0, 0)
     everything = flag(query, "all") or limit > 0 or "status" in filters
     size = flag(query, "size")
-    views = await engine.containers.list(engine.tenant, all=True, size=size)
-    views = _between(views, filters, query.get("before"), query.get("since"))
+    before, since = query.get("before"), query.get("since")
+    # What these name need not be among those that are shown.
+    relative = bool(before or since or "before" in filters or "since" in filters)
+    views = await engine.containers.list(engine.tenant, all=everything or relative, size=size)
+    views = _between(views, filters, before, since)
     images = await _ImageNames.load(engine) if views else _ImageNames({})
     ancestors = await _ancestors(engine, filters)
     chosen = [
         view
         for view in views
         if (everything or is_alive(view))
-        and _passes(view, filters)
+        and (not filters or _passes(view, filters))
         and (ancestors is None or view.image_id in ancestors)
     ]
     shown = chosen[:limit] if limit else chosen
@@ -77,14 +80,13 @@ def summary_json(view: ContainerView, image: str, version: tuple[int, ...], size
 def status_text(view: ContainerView, now_ns: int) -> str:
     """`Up 2 minutes`, `Exited (137) 3 seconds ago` …"""
     state = view.state
-    up, ago = human_duration(now_ns - state.started_ns), human_duration(now_ns - state.finished_ns)
     match state.status:
         case Status.RUNNING:
-            return f"Up {up}"
+            return f"Up {human_duration(now_ns - state.started_ns)}"
         case Status.PAUSED:
-            return f"Up {up} (Paused)"
+            return f"Up {human_duration(now_ns - state.started_ns)} (Paused)"
         case Status.RESTARTING:
-            return f"Restarting ({state.exit_code}) {ago} ago"
+            return f"Restarting ({state.exit_code}) {human_duration(now_ns - state.finished_ns)} ago"
         case Status.REMOVING:
             return "Removal In Progress"
         case Status.DEAD:
@@ -92,7 +94,9 @@ def status_text(view: ContainerView, now_ns: int) -> str:
         case Status.CREATED:
             return "Created"
         case _:
-            return f"Exited ({state.exit_code}) {ago} ago" if state.finished_ns else "Created"
+            if not state.finished_ns:
+                return "Created"
+            return f"Exited ({state.exit_code}) {human_duration(now_ns - state.finished_ns)} ago"
 
 
 def ports_json(view: ContainerView) -> list[Json]:
@@ -113,6 +117,8 @@ class _ImageNames:
 
     def __init__(self, ids: dict[str, str]) -> None:
         self._ids = ids
+        self._names: dict[tuple[str, str], str] = {}
+        """By what was asked for, and what it was then: many containers are of few images."""
 
     @classmethod
     async def load(cls, engine: Engine) -> _ImageNames:
@@ -120,14 +126,19 @@ class _ImageNames:
         return cls({name: image.id for image in images for name in (*image.tags, *image.digests)})
 
     def name(self, view: ContainerView) -> str:
-        given = view.request.image
-        if view.image_id.removeprefix("sha256:").startswith(given.removeprefix("sha256:")):
+        known = (view.request.image, view.image_id)
+        if known not in self._names:
+            self._names[known] = self._name(*known)
+        return self._names[known]
+
+    def _name(self, given: str, image_id: str) -> str:
+        if image_id.removeprefix("sha256:").startswith(given.removeprefix("sha256:")):
             return given
         try:
             familiar = reference.parse(given).or_latest().familiar
         except InvalidArgument:
-            return view.image_id
-        return given if self._ids.get(familiar) == view.image_id else view.image_id
+            return image_id
+        return given if self._ids.get(familiar) == image_id else image_id
 
 
 def _check(filters: Filters) -> None:

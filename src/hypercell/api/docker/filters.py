@@ -33,6 +33,9 @@ class Filters:
                 raise InvalidArgument(f"invalid filter '{key[:100]}'")
         return cls(parsed)
 
+    def __bool__(self) -> bool:
+        return bool(self._values)
+
     def __contains__(self, key: str) -> bool:
         return key in self._values
 
