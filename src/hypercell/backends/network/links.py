@@ -74,10 +74,11 @@ def ensure_bridge(name: str, gateway: str, netmask: str) -> None:
         # No v6 on it, before it is up: containers have v4 only, and a link-local address would be a way to the host.
         set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
         set_sysctl(f"net/ipv4/conf/{name}/route_localnet", "1")
-        # An address of its own: else it has the least of its taps', another one whenever containers come and go, and
-        # every neighbour that has learned the old one is cut off for a while.
-        _ioctl(_SIOCSIFHWADDR, _request(name, struct.pack("=H14s", _ARPHRD_ETHER, _mac(gateway))))
         set_up(name)
+        # An address of its own: else it has the least of its taps', another one whenever containers come and go, and
+        # every neighbour that has learned the old one is cut off for a while. Set when it is up: a bridge that got one
+        # before drops the first frames that it sends when its first tap has joined (seen on Linux 6.18).
+        _ioctl(_SIOCSIFHWADDR, _request(name, struct.pack("=H14s", _ARPHRD_ETHER, _mac(gateway))))
         if _address(name) != gateway:
             _ioctl(_SIOCSIFADDR, _request(name, _inet(gateway)))
             _ioctl(_SIOCSIFNETMASK, _request(name, _inet(netmask)))
