@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.filling import Filler
 from hypercell.vm.factory.greeting import greet
 from hypercell.vm.factory.pool import Pool, Pooled
+from hypercell.vm.factory.priority import to_foreground
 from hypercell.vm.factory.promises import Promise
 from hypercell.vm.factory.templates import Templates
 from hypercell.vm.factory.warming import Sample
@@ -26,6 +28,8 @@ from hypercell.vm.factory.ways import QUICKEST_FIRST, Client, Isolation, Launche
 
 log = logging.getLogger(__name__)
 
+_KEY_LASTS = 1.0
+"""Seconds; making one looks at several files."""
 _PATIENCE = 1 / 3
 """Of the time that a boot may take: what a clone may take to greet."""
 
@@ -68,6 +72,7 @@ class Factory:
         self._launched: Counter[str] = Counter()
         self._fallbacks = 0
         self._promised: Counter[str] = Counter()
+        self._keys: dict[tuple[str, int, int], tuple[str, float]] = {}
 
     def start(self, usual: VmSpec) -> None:
         """Begin to keep VMs ready, if there is a budget for it; *usual* is of the shape that most will have."""
@@ -151,8 +156,15 @@ class Factory:
         await self._templates.close()
 
     def _key(self, spec: VmSpec) -> str:
-        """Every VM of ours has a card."""
-        return self._driver.template_key(replace(spec, nic=Nic(-1, DEVICE_MAC)))
+        """Every VM of ours has a card. Looked up anew every second: a key that has changed meanwhile fits no template,
+        and the start falls back."""
+        shape, now = (spec.kernel.name, spec.memory_mib, spec.vcpus), time.monotonic()
+        key, until = self._keys.get(shape, ("", 0.0))
+        if now >= until:
+            self._keys = {known: value for known, value in self._keys.items() if now < value[1]}
+            key = self._driver.template_key(replace(spec, nic=Nic(-1, DEVICE_MAC)))
+            self._keys[shape] = (key, now + _KEY_LASTS)
+        return key
 
     # The ways
 
@@ -196,6 +208,12 @@ class Factory:
         pooled = self._take_waiting(key)
         if pooled is None:
             raise NotThisWay("no VM of this size was waiting")
+        if self._driver.capabilities.real:
+            try:
+                to_foreground(pooled.vm.pid)
+            except OSError as error:
+                self._filler.bury(pooled)
+                raise NotThisWay(f"a waiting VM could not be given its priority ({error.strerror})") from error
         pooled.listener.target = client.on_event
         crash_point("claim-begin")
         try:

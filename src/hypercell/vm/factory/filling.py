@@ -12,21 +12,23 @@ from dataclasses import replace
 from hypercell.agent.contract import Agent, Connect
 from hypercell.base.config import Config
 from hypercell.base.crash import crash_point
-from hypercell.base.errors import HypercellError
+from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.base.ids import new_id
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.greeting import Listener, greet
 from hypercell.vm.factory.pool import Pool, Pooled
+from hypercell.vm.factory.priority import to_background
 from hypercell.vm.factory.templates import Templates
 from hypercell.vm.factory.warming import Sample, warm
 from hypercell.vm.factory.ways import NotThisWay, SpareTap
 
 log = logging.getLogger(__name__)
 
-QUIET = 0.05
-"""Seconds without a start under way before anything is made ready."""
+QUIET = 0.01
+"""Seconds without a start under way before anything is made ready. What is made ready then stands back for a start by
+its priority; only the daemon's own share of the work does not."""
 LOOK = 5.0
 """Seconds between two looks at demand and memory while nothing happens."""
 _PAUSE = 5.0
@@ -185,10 +187,13 @@ class Filler:
         vm = await self._launch(bare)
         agent: Agent | None = None
         try:
+            if self._driver.capabilities.real:
+                to_background(vm.pid)
             try:
                 agent = await greet(vm, self._connect, listener, self._timeout)
-            except HypercellError as error:
-                self._templates.distrust(key, f"a clone did not come up ({error})")
+            except VmFailed as error:
+                if error.reason != "boot-failed":  # which may be the want of CPU time
+                    self._templates.distrust(key, f"a clone did not come up ({error})")
                 raise
             if self._sample is not None:
                 await warm(agent, listener, vm.device_mac, self._sample)
