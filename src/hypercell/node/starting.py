@@ -29,9 +29,6 @@ from hypercell.vm.factory import Way
 
 log = logging.getLogger(__name__)
 
-_SETTLED = 0.2
-"""Seconds after which a program that runs is one that goes on."""
-
 
 async def start(container: Container, arrived: float = 0.0) -> None:
     """Start it for the user, whose request *arrived* then (see `Trace`).
@@ -80,16 +77,9 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     for event in container.early_events:
         container.on_event(event)
     tasks = container.services.tasks
-    tasks.spawn(_write_running(container, run), f"record of {container.id[:12]}")
+    # The row says `starting` until then, which a successor understands just as well: the caller need not wait.
+    tasks.spawn(container.services.records.save(container.record), f"record of {container.id[:12]}", finish=True)
     tasks.spawn(follow(container, run), f"end of {container.id[:12]}")
-
-
-async def _write_running(container: Container, run: Run) -> None:
-    """The row says `starting` until then, which a successor understands just as well: the caller need not wait, and of
-    a program that ends at once nobody need write it at all."""
-    await asyncio.sleep(_SETTLED)
-    if container.run is run:
-        await container.services.records.save(container.record)
 
 
 def _enter(container: Container) -> Place:
