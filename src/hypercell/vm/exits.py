@@ -39,7 +39,7 @@ def classify(evidence: Evidence) -> VmExit:
     if evidence.expected:
         return _exit(ExitReason.SHUTDOWN, "it was shut down")
     if evidence.failure:
-        return _exit(ExitReason.FAILED, evidence.failure)
+        return _exit(ExitReason.FAILED, f"{evidence.failure}; {_last(evidence.log)}".rstrip("; "))
     if code is not None and code < 0:
         return _exit(ExitReason.KILLED, _killed(-code, evidence))
     if code:

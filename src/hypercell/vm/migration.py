@@ -14,7 +14,11 @@ from hypercell.vm.qmp import Answer, Qmp
 _PATIENCE = 20.0
 """Seconds that saving may take; it takes some hundredths."""
 _PAUSE = 0.005
-_IGNORE_SHARED = {"capabilities": [{"capability": "x-ignore-shared", "state": True}]}
+_CAPABILITIES = {
+    "capabilities": [{"capability": "x-ignore-shared", "state": True}, {"capability": "events", "state": True}]
+}
+COMPLETED = {"status": "completed"}
+"""Data of the event MIGRATION, at the end of a migration that worked."""
 
 
 def restore(qmp: Qmp, state: int) -> list[Answer]:
@@ -24,7 +28,7 @@ def restore(qmp: Qmp, state: int) -> list[Answer]:
     """
     return [
         qmp.begin("qmp_capabilities"),
-        qmp.begin("migrate-set-capabilities", _IGNORE_SHARED),
+        qmp.begin("migrate-set-capabilities", _CAPABILITIES),
         # A machine that has moved tells its network so. This one has not, and shall not be heard of before it has an
         # address of its own.
         qmp.begin("migrate-set-parameters", {"announce-rounds": 0}),
@@ -37,7 +41,7 @@ async def save(qmp: Qmp, state: int) -> None:
     """Write the devices' states to the file of our descriptor *state*. Raises `Internal` when that fails, `Unavailable`
     when it does not end."""
     begun = [
-        qmp.begin("migrate-set-capabilities", _IGNORE_SHARED),
+        qmp.begin("migrate-set-capabilities", _CAPABILITIES),
         qmp.begin("getfd", {"fdname": "state"}, state),
         qmp.begin("migrate", {"uri": "fd:state"}),
     ]

@@ -95,6 +95,8 @@ class QemuDriver:
             directory.write_record(record)
             groups = self._cgroups.create(spec.id, Limits.of_vm(spec.vcpus, spec.memory_mib, spec.cpu_quota))
             inherited = _open(spec, memory, directory, descriptors)
+            if inherited.state is not None:
+                directory.mark(records.HALF_MADE)
             output = directory.make_pipe(records.LOG_PIPE)
             descriptors.callback(os.close, output)
             command = command_line.build(program, record.accelerator, spec, inherited)
@@ -123,7 +125,7 @@ class QemuDriver:
         tap = None if spec.nic is None else 0
         shape = command_line.Descriptors(agent=0, qmp=0, console=0, kernel=0, initrd=0, tap=tap, memory=0)
         words = command_line.build(str(program), self._accelerator.name, shapes.bare(replace(spec, id="")), shape)
-        return key_of(words, [program, spec.kernel.vmlinux, spec.kernel.initrd])
+        return key_of(words, [program, spec.kernel.image(spec.vcpus), spec.kernel.initrd])
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         """See `Driver.make_template`. What is left of one that was cut short is a VM, and memory that ends with us."""
@@ -181,7 +183,9 @@ class QemuDriver:
         directory = VmDirectory.open(self._config.vms, vm_id)
         record = directory.read_record() if directory else None
         process = Process.find(record.pid, record.start_time) if record and record.boot == records.boot_id() else None
-        if directory is None or record is None or process is None:
+        if directory is None or record is None or process is None or directory.marked(records.HALF_MADE):
+            if process is not None:
+                process.close()
             if directory is not None:
                 directory.close()
             await self.discard(vm_id)
@@ -190,7 +194,7 @@ class QemuDriver:
         vm = self._vms[vm_id] = QemuVm(directory, record, process)
         with contextlib.suppress(Unavailable):  # it hangs; its owner will notice that the agent does not answer
             await vm.attach()
-        if process.gone or await vm.half_made():
+        if process.gone:
             await self.discard(vm_id)
             return None
         return vm
@@ -267,7 +271,7 @@ def _open(spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors:
 
     kernel = initrd = state = None
     if spec.template is None:
-        kernel = keep(spawn.open_boot_file(spec.kernel.vmlinux))
+        kernel = keep(spawn.open_boot_file(spec.kernel.image(spec.vcpus)))
         initrd = keep(spawn.open_boot_file(spec.kernel.initrd))
     else:
         assert isinstance(spec.template, QemuTemplate)

@@ -21,6 +21,7 @@ from hypercell.vm.records import (
     AGENT_SOCKET,
     CONSOLE_FILE,
     CONSOLE_SOCKET,
+    HALF_MADE,
     LOG_FILE,
     LOG_PIPE,
     QMP_SOCKET,
@@ -58,6 +59,7 @@ class QemuVm:
         self._exit: asyncio.Future[VmExit] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._restoring: asyncio.Task[None] | None = None
+        self._resumed = False
         self._watcher = asyncio.create_task(self._watch())
 
     @property
@@ -100,6 +102,7 @@ class QemuVm:
     async def _restored(self, qmp: Qmp, begun: list[Answer]) -> None:
         try:
             await qmp.answers(begun, _GREETING)
+            self._directory.unmark(HALF_MADE)
         except Internal as error:
             self._fail(f"the clone could not be restored: {error.message}")
         except Unavailable:
@@ -113,16 +116,6 @@ class QemuVm:
             await asyncio.shield(self._restoring)
         if self._process.gone or self._failure_words:
             raise await self._failure()
-
-    async def half_made(self) -> bool:
-        """Whether it is a clone whose daemon ended before it told it what to restore."""
-        if self._qmp is None or not self._watched:
-            return False
-        try:
-            status = await self._qmp.execute("query-status")
-        except (Internal, Unavailable):
-            return False
-        return isinstance(status, dict) and status.get("status") == "inmigrate"
 
     async def save(self, state: int) -> None:
         """Write the state of the devices, not the memory, to the descriptor *state*; the guest stands still from then
@@ -174,6 +167,8 @@ class QemuVm:
 
     async def detach(self) -> None:
         """Let go of the VM without touching it. Who still waits for its end is cancelled."""
+        if self._restoring is not None and not self._process.gone:
+            await asyncio.wait([self._restoring])  # a successor could not tell whether it was told all
         self._watcher.cancel()
         for task in self._tasks:
             task.cancel()
@@ -243,7 +238,11 @@ class QemuVm:
             writer.close()
 
     def _on_event(self, name: str, data: Event) -> None:
-        if name == "SHUTDOWN":
+        if name == "RESUME":
+            self._resumed = True
+        elif name == "MIGRATION" and data == migration.COMPLETED and self._restoring and not self._resumed:
+            self._fail("the clone may not run")  # such as for a disk that is another's
+        elif name == "SHUTDOWN":
             self._shutdown = str(data.get("reason"))[:40]
         elif name == "BLOCK_IO_ERROR":
             log.warning(

@@ -27,6 +27,8 @@ CONSOLE_SOCKET = "console.sock"
 LOG_PIPE = "log.pipe"
 CONSOLE_FILE = "console.log"
 LOG_FILE = "hypervisor.log"
+HALF_MADE = "half-made"
+"""A mark: the VM is a clone that may not know yet what to restore."""
 _RECORD = "vm.json"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _LARGEST_RECORD = 64 * 1024
@@ -185,6 +187,18 @@ class VmDirectory:
             os.close(descriptor)
             raise Internal(f"{self.path / name} is no pipe")
         return descriptor
+
+    def mark(self, name: str) -> None:
+        """Make an empty file *name*."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o600, dir_fd=self.descriptor))
+
+    def marked(self, name: str) -> bool:
+        return os.path.lexists(self.inside(name))
+
+    def unmark(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self.descriptor)
 
     def write_record(self, record: Record) -> None:
         """Replace the record in one step."""

@@ -38,7 +38,8 @@ class QemuTemplate:
         self._memory = memory
         self._state = state
         for descriptor in (memory, state):
-            memfd.seal(descriptor)
+            if not memfd.sealed(descriptor):
+                memfd.seal(descriptor)
 
     @property
     def bytes(self) -> int:
