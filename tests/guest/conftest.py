@@ -16,6 +16,7 @@ import pytest
 from hypercell.vm import open_driver
 from hypercell.vm.driver import Disk, Slot
 from tests.guest.guest import Guest
+from tests.support.files import copy_sparsely
 from tests.support.vm import guest_kernel, settings, specification
 
 APPLETS = (
@@ -82,8 +83,7 @@ async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[B
         configured: bool = True,
     ) -> Guest:
         if disk is None:
-            disk = tmp_path / f"rw{len(guests)}"
-            shutil.copyfile(empty_disk, disk)
+            disk = copy_sparsely(empty_disk, tmp_path / f"rw{len(guests)}")
         disks = {Slot.ROOT: Disk(image, read_only=True), Slot.WRITABLE: Disk(disk, read_only=False)}
         guest = Guest(
             await driver.launch(
@@ -119,4 +119,4 @@ async def guest(boot: Boot) -> Guest:
 @pytest.fixture
 def disk_copy(tmp_path: Path, empty_disk: Path) -> Path:
     """A disk for more than one VM, one after the other."""
-    return Path(shutil.copyfile(empty_disk, tmp_path / "kept"))
+    return copy_sparsely(empty_disk, tmp_path / "kept")

@@ -15,6 +15,7 @@ import pytest
 from tests.guest.conftest import Boot, random_text
 from tests.guest.guest import Guest
 from tests.guest.specifications import IN_MEMORY, config
+from tests.support.files import copy_sparsely
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
@@ -72,7 +73,7 @@ async def test_a_disk_that_was_exchanged_while_nobody_had_it_is_read_afresh(
         (other / "bin" / applet).symlink_to("busybox")
     (other / "srv/plain").write_text("another image\n")
     subprocess.run(["mkfs.erofs", "--quiet", "--all-root", tmp_path / "second", other], check=True)
-    root = Path(shutil.copy(image, tmp_path / "root"))
+    root = copy_sparsely(image, tmp_path / "root")
     guest = await boot(disk=disk_copy, image=root)
 
     look = ("sh", "-c", "cat /srv/plain; ls /srv; echo written >/srv/new")
