@@ -228,5 +228,5 @@ async def test_starts_of_many_at_once_all_run(home: House) -> None:
     idents = [await home.create("sleep", "infinity") for _ in range(12)]
     await asyncio.gather(*(home.containers.start(T, ident) for ident in idents))
     ways = [way(home, ident) for ident in idents]
-    assert sorted(set(ways)) == ["pool", "template"] and ways.count("pool") == 2
+    assert set(ways) <= {"pool", "template"} and ways.count("pool") >= 2
     assert len({home.machine.guest(ident).boot_id for ident in idents}) == 12

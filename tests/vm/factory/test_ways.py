@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hypercell.agent.fake import Faults
-from hypercell.base.errors import VmFailed
-from hypercell.vm.driver import Disk, ExitReason, Slot
+from hypercell.base.errors import NoSpace, VmFailed
+from hypercell.vm.driver import Disk, ExitReason, Slot, VmSpec
 from hypercell.vm.factory import Isolation, Way
+from tests.support.machine import MachineVm
 from tests.support.workshop import Customer, Opener, Workshop, specification
 
 
@@ -177,6 +178,22 @@ async def test_a_claim_that_fails_leaves_nothing_and_the_next_way_is_gone(pooled
         assert failed and launched.way is Way.TEMPLATE
         assert "a waiting VM could not be claimed" in launched.note
         assert len(pooled.machine.running()) == 2, "one waits, one was launched, the failed one is gone"
+
+
+async def test_a_full_disk_is_not_blamed_on_the_template(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    await workshop.launch()
+    await workshop.templated()
+    launch = workshop.driver.launch
+
+    async def full(spec: VmSpec) -> MachineVm:
+        if spec.template is None:
+            return await launch(spec)
+        raise NoSpace("no space to start a VM")
+
+    monkeypatch.setattr(workshop.driver, "launch", full)
+    launched = await workshop.launch()
+    assert launched.way is Way.COLD and "no space to start a VM" in launched.note
+    assert workshop.factory.figures().templates == 1
 
 
 async def test_nobody_waits_for_a_clone_that_nobody_wants(workshop: Workshop) -> None:

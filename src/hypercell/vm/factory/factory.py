@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from hypercell.agent.contract import Agent, Connect
 from hypercell.base.config import Config
 from hypercell.base.crash import crash_point
-from hypercell.base.errors import HypercellError
+from hypercell.base.errors import HypercellError, InvalidArgument, VmFailed
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Vm, VmSpec
 from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.filling import Filler
@@ -262,6 +262,8 @@ class Factory:
         if not client.wanted:
             return error
         self._fallbacks += 1
+        if not isinstance(error, VmFailed | InvalidArgument):  # a full disk is nobody's fault
+            return NotThisWay(why)
         await self._distrust(key, why)
         return NotThisWay(f"its template is damaged: {why}")
 
