@@ -73,7 +73,7 @@ async def test_a_disk_that_was_exchanged_while_nobody_had_it_is_read_afresh(
         (other / "bin" / applet).symlink_to("busybox")
     (other / "srv/plain").write_text("another image\n")
     subprocess.run(["mkfs.erofs", "--quiet", "--all-root", tmp_path / "second", other], check=True)
-    root = copy_sparsely(image, tmp_path / "root")
+    root = copy_sparsely(image, tmp_path / "first")
     guest = await boot(disk=disk_copy, image=root)
 
     look = ("sh", "-c", "cat /srv/plain; ls /srv; echo written >/srv/new")
