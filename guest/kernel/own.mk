@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-# Our kernel: the distribution's source, a configuration made for these VMs, and two changes to its boot.
+# Our kernel: the distribution's source, a configuration made for these VMs, and a few changes to its boot. It is built
+# twice, for VMs with one CPU (vmlinux-up) and with more (vmlinux).
 SOURCE_PACKAGE := linux-source-6.1
 OWN := $(WORK)/own
 TREE := $(OWN)/tree
 PATCHES := $(wildcard kernel/*.patch)
 JOBS ?= 2
-# Nothing of the machine that builds it goes into the kernel.
-KBUILD := $(MAKE) -s --no-print-directory -C $(TREE) -j$(JOBS) KBUILD_BUILD_USER=hypercell KBUILD_BUILD_HOST=hypercell KBUILD_BUILD_TIMESTAMP=@0
+# Nothing of the machine that builds it goes into the kernel. $* is smp or up.
+KBUILD = $(MAKE) -s --no-print-directory -C $(TREE) O=$(OWN)/$* -j$(JOBS) KBUILD_BUILD_USER=hypercell KBUILD_BUILD_HOST=hypercell KBUILD_BUILD_TIMESTAMP=@0
 BUILD_PACKAGES := gcc make flex bison bc perl patch xz-utils libc6-dev libelf-dev
 
 .PHONY: kernel
-kernel: $(OUT)/own/vmlinux $(OUT)/own/initrd
+kernel: $(OUT)/own/vmlinux $(OUT)/own/vmlinux-up $(OUT)/own/release $(OUT)/own/initrd
 
 $(OWN)/unpacked: $(PATCHES) kernel/own.mk
 	@../tools/install-packages $(BUILD_PACKAGES)
@@ -22,20 +23,31 @@ $(OWN)/unpacked: $(PATCHES) kernel/own.mk
 	for patch in $(abspath $(PATCHES)); do patch -d $(TREE) -p1 <$$patch; done
 	touch $@
 
-$(OWN)/configured: $(OWN)/unpacked kernel/fragment kernel/check-fragment
+.PRECIOUS: $(OWN)/%/configured $(OWN)/%/vmlinux
+$(OWN)/%/configured: $(OWN)/unpacked kernel/fragment kernel/fragment.% kernel/check-fragment
+	mkdir -p $(@D)
 	$(KBUILD) tinyconfig >/dev/null 2>&1
-	cd $(TREE) && scripts/kconfig/merge_config.sh -m .config $(abspath kernel/fragment) >/dev/null
+	$(TREE)/scripts/kconfig/merge_config.sh -m -O $(@D) $(@D)/.config kernel/fragment kernel/fragment.$* >/dev/null
 	$(KBUILD) olddefconfig >/dev/null 2>&1
-	kernel/check-fragment kernel/fragment $(TREE)/.config
+	kernel/check-fragment $(@D)/.config kernel/fragment kernel/fragment.$*
 	touch $@
 
-$(OUT)/own/vmlinux: $(OWN)/configured
+$(OWN)/%/vmlinux: $(OWN)/%/configured
 	nice -n 19 $(KBUILD) vmlinux
+	touch $@
+
+$(OUT)/own/vmlinux: $(OWN)/smp/vmlinux
+$(OUT)/own/vmlinux-up: $(OWN)/up/vmlinux
+$(OUT)/own/vmlinux $(OUT)/own/vmlinux-up:
 	mkdir -p $(@D)
-	strip -o $@.new $(TREE)/vmlinux
-	$(KBUILD) kernelrelease >$(@D)/release
-	chmod 0644 $@.new $(@D)/release
+	strip -o $@.new $<
+	chmod 0644 $@.new
 	mv $@.new $@
+
+$(OUT)/own/release: $(OWN)/smp/vmlinux
+	mkdir -p $(@D)
+	cat $(OWN)/smp/include/config/kernel.release >$@
+	chmod 0644 $@
 
 $(OUT)/own/initrd: $(OUT)/agent initramfs.py
 	mkdir -p $(@D)

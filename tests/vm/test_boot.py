@@ -43,7 +43,7 @@ async def test_a_panic_is_told_with_the_kernels_words(rig: Rig) -> None:
 async def test_a_guest_without_a_kernel_to_run_ends_or_stands_still_but_is_removed(rig: Rig, tmp_path: Path) -> None:
     broken = tmp_path / "vmlinux"
     broken.write_bytes(rig.kernel.vmlinux.read_bytes()[:100_000])
-    spec = rig.specification(kernel=replace(rig.kernel, vmlinux=broken))
+    spec = rig.specification(kernel=replace(rig.kernel, vmlinux=broken, uniprocessor=None))
     try:
         vm = await rig.driver.launch(spec)
         await asyncio.wait([asyncio.ensure_future(vm.wait())], timeout=0.2)

@@ -119,9 +119,10 @@ def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
 
 
 def test_an_option_that_did_not_take_effect_stops_the_build(tmp_path: Path) -> None:
-    wanted, got = tmp_path / "fragment", tmp_path / "config"
-    check = [sys.executable, str(GUEST / "kernel/check-fragment"), str(wanted), str(got)]
-    wanted.write_text("CONFIG_A=y\nCONFIG_B=n\n# CONFIG_C is not set\n")
+    wanted, more, got = (tmp_path / name for name in ("fragment", "fragment.up", "config"))
+    check = [sys.executable, str(GUEST / "kernel/check-fragment"), str(got), str(wanted), str(more)]
+    wanted.write_text("CONFIG_A=n\nCONFIG_B=n\n# CONFIG_C is not set\n")
+    more.write_text("CONFIG_A=y\n")
     got.write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
     assert subprocess.run(check, check=False).returncode == 0
     got.write_text("CONFIG_C=y\n")

@@ -73,6 +73,17 @@ def test_a_users_kernel_brings_its_own_words(config: Config, tmp_path: Path) -> 
     assert find_kernel(replace(config, kernel=str(directory)), TCG).acpi
 
 
+def test_a_vm_with_one_cpu_boots_the_kernel_built_for_one_where_there_is_one(config: Config, tmp_path: Path) -> None:
+    directory = place(tmp_path / "own")
+    assert find_kernel(config, TCG).image(1) == directory / "vmlinux"
+    (directory / "vmlinux-up").write_bytes(b"\x7fELF rest")
+    kernel = find_kernel(config, TCG)
+    assert [kernel.image(vcpus).name for vcpus in (1, 2)] == ["vmlinux-up", "vmlinux"]
+    (directory / "vmlinux-up").write_bytes(b"MZ")
+    with pytest.raises(InvalidArgument):
+        find_kernel(config, TCG)
+
+
 def test_a_directory_without_a_kernel_is_refused(config: Config, tmp_path: Path) -> None:
     for wrong in (str(tmp_path / "none"), "relative/path", "Own"):
         with pytest.raises(InvalidArgument):

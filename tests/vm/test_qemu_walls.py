@@ -106,7 +106,7 @@ async def test_a_hypervisor_holds_exactly_the_descriptors_it_needs(
         *("/dev/null", pipe, pipe),
         *("socket:", "socket:", "socket:"),  # the listening ones
         *("socket:", "socket:"),  # our connections to console and control socket
-        str(spec.kernel.vmlinux.resolve()),
+        str(spec.kernel.image(spec.vcpus).resolve()),
         str(spec.kernel.initrd.resolve()),
         *(root, root, writable, writable),  # as given, and as its block layer has them
         *(*own, "anon_inode:[signalfd]"),

@@ -78,6 +78,12 @@ class GuestKernel:
     """Memory that the guest's kernel and agent need on top of what containers may use."""
     release: str
     """What `uname -r` will say."""
+    uniprocessor: Path | None = None
+    """The same kernel built for one CPU: it has less to do, and no cpuset controller."""
+
+    def image(self, vcpus: int) -> Path:
+        """What a VM with so many CPUs boots."""
+        return self.uniprocessor if vcpus == 1 and self.uniprocessor else self.vmlinux
 
 
 class Template(Protocol):

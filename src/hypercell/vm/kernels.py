@@ -41,9 +41,9 @@ _RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_~-]{0,63}")
 def find_kernel(config: Config, accelerator: Accelerator) -> GuestKernel:
     """The kernel of `config.kernel`: `auto`, `own`, `distribution` or a directory with `vmlinux` and `initrd`.
 
-    A directory may hold `release` (what `uname -r` says), and `cmdline` with more words for the command line; a file
-    `acpi` in it says that the kernel finds its devices by ACPI. Raises `NotFound` when nothing is built, and
-    `InvalidArgument` for a directory that has not what it must.
+    A directory may hold `vmlinux-up` (the same for VMs with one CPU), `release` (what `uname -r` says), and `cmdline`
+    with more words for the command line; a file `acpi` in it says that the kernel finds its devices by ACPI. Raises
+    `NotFound` when nothing is built, and `InvalidArgument` for a directory that has not what it must.
     """
     choice = config.kernel
     if choice == "auto":
@@ -75,6 +75,7 @@ def _built(name: str, directory: Path, accelerator: Accelerator) -> GuestKernel:
         acpi=name == DISTRIBUTION,
         overhead_mib=_OVERHEAD_MIB[name],
         release=_release(directory),
+        uniprocessor=_uniprocessor(directory),
     )
 
 
@@ -96,6 +97,7 @@ def _foreign(directory: Path, accelerator: Accelerator) -> GuestKernel:
         acpi=(directory / "acpi").exists(),
         overhead_mib=_OVERHEAD_MIB[DISTRIBUTION],
         release=_release(directory),
+        uniprocessor=_uniprocessor(directory),
     )
 
 
@@ -110,6 +112,11 @@ def _elf(path: Path) -> Path:
         if file.read(4) != _ELF_MAGIC:
             raise InvalidArgument(f"{path} is no ELF kernel", "a bzImage is unpacked by guest/kernel/bzimage.py")
     return path
+
+
+def _uniprocessor(directory: Path) -> Path | None:
+    path = directory / "vmlinux-up"
+    return _elf(path) if path.is_file() else None
 
 
 def _release(directory: Path) -> str:
