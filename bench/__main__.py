@@ -21,8 +21,8 @@ from tests.support.namespaces import enter_private_network
 
 def main() -> None:
     chosen, options, output = parse({name: text for name, (_, text) in PARTS.items()})
-    # Whoever ends the run by a signal wants it cleaned up as after Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
     enter_private_network()
     if load() > BUSY:
         print(f"warning: the load is {load()}; times that are measured now are not to be trusted")
@@ -48,6 +48,13 @@ def main() -> None:
         _save(result, output)
     print(markdown(result))
     sys.exit(1 if result["failed"] else 0)
+
+
+def _interrupted(number: int, _: object) -> None:
+    """End, and clean up on the way. Who asks twice (as `timeout` does) shall not interrupt that."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)  # not SIG_IGN, which programs that are started now would inherit
+    sys.exit(128 + number)
 
 
 def _save(result: dict[str, Any], output: Path) -> None:
