@@ -36,11 +36,15 @@ build/.venv-dev: pyproject.toml build/.venv-run
 	@touch $@
 
 .PHONY: install
-install: build/.venv-run guest ## Install what a running hypercell needs, and build the guest
+install: build/.venv-run guest launch ## Install what a running hypercell needs, and build the guest
 
 .PHONY: guest
 guest: build/.packages-run ## Build the agent; unpack the distribution's kernel (build/guest)
 	@$(MAKE) -s -C guest
+
+.PHONY: launch
+launch: build/.packages-run ## Build the little program that becomes a hypervisor (build/launch)
+	@$(MAKE) -s -C hypervisor/launch
 
 .PHONY: kernel
 kernel: guest ## Build our own, faster guest kernel from Debian's source (about 10 minutes)
@@ -62,6 +66,7 @@ lint: build/.venv-dev build/.packages-test ## Check style, types, layers, shell 
 	lint-imports
 	shellcheck $(SHELL_SCRIPTS)
 	@$(MAKE) -s -C guest lint
+	@$(MAKE) -s -C hypervisor/launch lint
 
 .PHONY: format
 format: build/.venv-dev ## Put the Python sources in their canonical form

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import os
 import signal
 from collections.abc import Callable
@@ -37,14 +38,18 @@ def spec(config: Config, tmp_path: Path) -> VmSpec:
 
 
 def broken(error: Callable[[], BaseException], real: Any = None) -> Any:
-    """A function that fails, after *real* was called if there is one."""
+    """A function that fails, after *real* was called, and awaited, if there is one."""
+
+    async def fail_later(*arguments: Any, **options: Any) -> Any:
+        await real(*arguments, **options)
+        raise error()
 
     def fail(*arguments: Any, **options: Any) -> Any:
         if real is not None:
             real(*arguments, **options)
         raise error()
 
-    return fail
+    return fail_later if inspect.iscoroutinefunction(real) else fail
 
 
 STEPS: list[tuple[object, str, bool]] = [

@@ -53,6 +53,14 @@ def _value(path: Path) -> str:
         return ""
 
 
+def _write(path: Path, value: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
 def _unescape(field_: str) -> str:
     return field_.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 
@@ -154,8 +162,8 @@ class CgroupTree:
 
 def _make(group: Path, hierarchy: Hierarchy) -> None:
     for last in (False, True):
-        group.parent.mkdir(exist_ok=True)
         if hierarchy.unified:
+            group.parent.mkdir(exist_ok=True)
             _delegate(hierarchy.home, hierarchy.controllers)
             _delegate(group.parent, hierarchy.controllers)
         try:
@@ -163,6 +171,7 @@ def _make(group: Path, hierarchy: Hierarchy) -> None:
         except FileNotFoundError:
             if last:  # once, another VM's end may have taken the parent away
                 raise
+            group.parent.mkdir(exist_ok=True)
         else:
             return
 
@@ -193,14 +202,14 @@ def _limit(group: Path, hierarchy: Hierarchy, limits: Limits) -> None:
             files["cpu.cfs_period_us"], files["cpu.cfs_quota_us"] = str(PERIOD_US), str(quota)
     for name, value in files.items():
         with contextlib.suppress(OSError):
-            (group / name).write_text(value)
+            _write(group / name, value)
 
 
 def join(groups: list[Path], pid: int) -> None:
     """Move *pid* into *groups*. A group that refuses is left empty; metering then uses /proc."""
     for group in groups:
         with contextlib.suppress(OSError):
-            (group / "cgroup.procs").write_text(str(pid))
+            _write(group / "cgroup.procs", str(pid))
 
 
 def usage(groups: list[Path]) -> Usage:

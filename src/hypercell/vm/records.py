@@ -16,7 +16,7 @@ import re
 import shutil
 import socket
 import stat
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hypercell.base.errors import Internal, InvalidArgument
@@ -59,6 +59,9 @@ class Record:
     pid: int = 0
     start_time: int = 0
     """Of the process, in clock ticks since boot: with the pid, it names one process for ever."""
+
+
+_MEMBERS = [member.name for member in fields(Record)]
 
 
 def parse_record(data: bytes) -> Record | None:
@@ -205,8 +208,10 @@ class VmDirectory:
         temporary = _RECORD + ".new"
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(temporary, flags, 0o600, dir_fd=self.descriptor)
-        with open(descriptor, "w") as file:  # noqa: PTH123
-            json.dump(asdict(record), file)
+        try:
+            os.write(descriptor, json.dumps({name: getattr(record, name) for name in _MEMBERS}).encode())
+        finally:
+            os.close(descriptor)
         os.replace(temporary, _RECORD, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
 
     def read_record(self) -> Record | None:

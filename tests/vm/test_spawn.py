@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a hypervisor is started: by the launcher, and by a fork where that is not built, with the same result."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hypercell.vm import spawn
+
+pytestmark = pytest.mark.root
+
+USER = 2_999_999
+LIBRARY_SIGNALS = 1 << 31 | 1 << 32
+"""Signals 32 and 33, which the C library keeps to itself, and ignores in what it spawns until somebody needs them."""
+_REPORT = r"""
+echo "user $(id -u) $(id -g) $(id -G)"
+echo "umask $(umask)"
+echo "directory $(pwd)"
+echo "core $(ulimit -c)"
+echo "environment $(env | grep -v '^_=\|^PWD=\|^SHLVL=' | cut -d= -f1 | sort | tr '\n' ' ')"
+echo "ignored $(grep SigIgn /proc/$$/status | cut -f2)"
+echo "blocked $(grep SigBlk /proc/$$/status | cut -f2)"
+echo "session $(cut -d' ' -f6 /proc/$$/stat) $$"
+echo "input $(readlink /proc/$$/fd/0)"
+for n in $(ls /proc/$$/fd); do [ $n -lt 3 ] || echo "descriptor $n"; done
+"""
+
+
+@pytest.fixture(params=["launcher", "fork"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    if request.param == "fork":
+        monkeypatch.setattr(spawn, "LAUNCHER", tmp_path / "missing")
+    elif not spawn.LAUNCHER.exists():
+        pytest.skip("the launcher is not built: make launch")
+    return str(request.param)
+
+
+@pytest.fixture
+def stray() -> Iterator[int]:
+    """A descriptor that a child would inherit."""
+    descriptor = os.open("/etc/passwd", os.O_RDONLY)
+    os.set_inheritable(descriptor, True)
+    yield descriptor
+    os.close(descriptor)
+
+
+def report(command: list[str], groups: list[int], inherited: list[int]) -> tuple[int, list[str]]:
+    """Its exit status and what it says."""
+    reader, writer = os.pipe()
+    pid = spawn.spawn(command, USER, groups, inherited, writer)
+    os.close(writer)
+    with os.fdopen(reader) as file:
+        said = file.read().splitlines()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def test_a_hypervisor_starts_with_what_it_needs_and_nothing_else(way: str, stray: int) -> None:
+    wanted = os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        status, said = report(["/bin/sh", "-c", _REPORT], [12345], [wanted])
+    finally:
+        os.close(wanted)
+    assert status == 0
+    facts = dict(line.partition(" ")[::2] for line in said if not line.startswith("descriptor"))
+    assert facts["user"] == f"{USER} {USER} {USER} 12345"
+    assert facts["umask"] == "0077"
+    assert facts["directory"] == "/"
+    assert facts["core"] == "0"
+    assert facts["environment"].split() == ["LANG", "PATH"]
+    assert int(facts["ignored"], 16) & ~LIBRARY_SIGNALS == 0
+    assert int(facts["blocked"], 16) == 0
+    session, pid = facts["session"].split()
+    assert session == pid
+    assert facts["input"] == "/dev/null"
+    assert f"descriptor {wanted}" in said
+    assert f"descriptor {stray}" not in said
+
+
+def test_a_hypervisor_has_no_groups_unless_it_is_given_some(way: str) -> None:
+    assert report(["/bin/sh", "-c", "id -G"], [], []) == (0, [str(USER)])
+
+
+def test_what_the_daemon_is_stays_as_it_was(way: str) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CORE), os.umask(0o22), Path.cwd()
+    report(["/bin/true"], [], [])
+    assert (resource.getrlimit(resource.RLIMIT_CORE), os.umask(before[1]), Path.cwd()) == before
+
+
+def test_a_program_that_is_missing_is_told(way: str) -> None:
+    try:
+        status, said = report(["/nonexistent/qemu"], [], [])
+    except FileNotFoundError:
+        return
+    assert status == 127
+    assert said == ["launch: /nonexistent/qemu: No such file or directory"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["1"],
+        ["0", "", "", "/bin/true"],
+        ["x", "", "", "/bin/true"],
+        ["-1", "", "", "/bin/true"],
+        ["1,2", "", "", "/bin/true"],
+        ["1", "", "999", "/bin/true"],
+        ["1", "a", "", "/bin/true"],
+        ["99999999999", "", "", "/bin/true"],
+        ["1", ",".join(["1"] * 33), "", "/bin/true"],
+    ],
+)
+def test_the_launcher_refuses_nonsense(arguments: list[str]) -> None:
+    if not spawn.LAUNCHER.exists():
+        pytest.skip("the launcher is not built: make launch")
+    done = subprocess.run([spawn.LAUNCHER, *arguments], capture_output=True, check=False)
+    assert done.returncode == 127
+    assert done.stderr.startswith(b"launch: ")
