@@ -152,10 +152,13 @@ async def test_a_terminal_is_one(guest: Guest) -> None:
     streams = await guest.start(
         "c", "sh", "-c", script, terminal=True, stdin=True, rows=33, columns=101, user={"uid": 1000, "gid": 1000}
     )
+    output, begun = guest.agent.output(streams.stdout), b""
+    while b"console\r\n" not in begun:  # an echo would come in between
+        begun += await output.read()
+    assert begun == b"/dev/pts/0\r\n33 101\r\nconsole\r\n"
     await guest.agent.input(streams.stdin).write(b"hello\r")
-    found = (await guest.read(streams.stdout)).replace(b"\r\n", b"\n").decode()
-    assert "/dev/pts/0\n33 101\nconsole\n" in found  # the echo may come before it
-    assert "got hello\n" in found
+    found = (await guest.read(streams.stdout, len(begun))).replace(b"\r\n", b"\n").decode()
+    assert found.startswith("hello\ngot hello\n")
     assert found.splitlines()[-1].split()[:4] == ["crw--w----", "1", "1000", "5"]
     assert (await guest.exit("c"))["code"] == 0
 
