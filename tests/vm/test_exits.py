@@ -20,6 +20,8 @@ NOTHING = Evidence(False, 0, None, True, "", "", False)
         (replace(NOTHING, expected=True, returncode=-9), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, expected=True, returncode=0, console=PANIC), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, returncode=-9), ExitReason.KILLED, "SIGKILL"),
+        (replace(NOTHING, returncode=-9, failure="not restored", log="bad"), ExitReason.FAILED, "not restored; bad"),
+        (replace(NOTHING, expected=True, failure="not restored"), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, returncode=-9, oom_killed=True), ExitReason.KILLED, "out of memory"),
         (
             replace(NOTHING, returncode=-9, oom_killed=True),

@@ -6,8 +6,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,6 +77,43 @@ async def test_a_refusal_is_an_error_with_the_hypervisors_words(other: Hyperviso
     other.writer.write(json.dumps(refusal).encode() + b"\n")
     with pytest.raises(Internal, match="no such command"):
         await asking
+
+
+async def test_a_descriptor_arrives_with_its_command_and_stays_ours(other: Hypervisor, tmp_path: Path) -> None:
+    await other.greet()
+    other.reader._transport.pause_reading()  # type: ignore[attr-defined]
+    file = (tmp_path / "file").open("wb")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    begun = other.qmp.begin("getfd", {"fdname": "x"}, file.fileno())
+    with socket.socket(fileno=os.dup(other.writer.get_extra_info("socket").fileno())) as raw:
+        data, passed, _, _ = socket.recv_fds(raw, 4096, 4)
+    assert json.loads(data) == {"execute": "getfd", "arguments": {"fdname": "x"}, "id": begun.ident}
+    assert [Path(f"/proc/self/fd/{number}").readlink() for number in passed] == [tmp_path / "file"]
+    for number in passed:
+        os.close(number)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    file.close()
+
+
+async def test_many_commands_are_begun_at_once_and_the_first_error_is_told(other: Hypervisor) -> None:
+    await other.greet()
+    begun = [other.qmp.begin(name) for name in ("one", "two", "three")]
+    assert [json.loads(await other.reader.readline())["execute"] for _ in begun] == ["one", "two", "three"]
+    for answer, line in zip(begun, ({"return": 1}, {"error": {"desc": "no two"}}, {"error": {}}), strict=True):
+        other.writer.write(json.dumps({**line, "id": answer.ident}).encode() + b"\n")
+    with pytest.raises(Internal, match="no two"):
+        await other.qmp.answers(begun)
+
+
+async def test_an_event_is_waited_for_as_an_answer_is(other: Hypervisor) -> None:
+    await other.greet()
+    expected = other.qmp.expect("RESUME")
+    other.writer.write(b'{"event": "STOP"}\n{"event": "RESUME"}\n')
+    await other.qmp.answers([expected], 5)
+    lost = other.qmp.expect("RESUME")
+    other.writer.close()
+    with pytest.raises(Unavailable):
+        await other.qmp.answers([lost], 5)
 
 
 async def test_silence_ends_in_time(other: Hypervisor) -> None:
