@@ -68,17 +68,20 @@ static int take_down(struct netlink *n, const struct link *link)
 	return netlink_do(n, &r);
 }
 
-static int bring_up(struct netlink *n, const struct link *link, const struct network_interface *wanted,
+// Address, name, MTU and state, all in one request.
+static int set_link(struct netlink *n, const struct link *link, const struct network_interface *wanted,
 		    struct failure *f)
 {
-	struct ifinfomsg info = {.ifi_index = (int)link->index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct ifinfomsg info = {.ifi_index = (int)link->index,
+				 .ifi_flags = wanted->down ? 0 : IFF_UP,
+				 .ifi_change = IFF_UP};
 	bool readdress = memcmp(wanted->mac, link->mac, sizeof link->mac) != 0;
 	bool rename = wanted->name[0] != '\0' && strcmp(wanted->name, link->name) != 0;
 	bool resize = wanted->mtu != 0 && wanted->mtu != link->mtu;
 	struct netlink_request r;
 
 	// A name can only be changed while the interface is down; going down forgets what an old address brought about.
-	if ((rename || readdress) && (link->flags & IFF_UP) != 0 && take_down(n, link) != 0)
+	if ((rename || readdress || wanted->down) && (link->flags & IFF_UP) != 0 && take_down(n, link) != 0)
 		return fail_errno(f, "taking %s down", link->name);
 	netlink_begin(&r, RTM_NEWLINK, 0, &info, sizeof info);
 	if (readdress)
@@ -88,7 +91,7 @@ static int bring_up(struct netlink *n, const struct link *link, const struct net
 	if (resize)
 		netlink_attribute_u32(&r, IFLA_MTU, wanted->mtu);
 	if (netlink_do(n, &r) != 0)
-		return fail_errno(f, "bringing %s up as %s with MTU %u", link->name,
+		return fail_errno(f, "setting up %s as %s with MTU %u", link->name,
 				  rename ? wanted->name : link->name, resize ? wanted->mtu : link->mtu);
 	return 0;
 }
@@ -245,7 +248,7 @@ static int configure(struct netlink *n, const struct network_interface *wanted, 
 	if (link.index == 0)
 		return fail(f, "not-found", "no interface has the address %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
 			    mac[2], mac[3], mac[4], mac[5]);
-	if (bring_up(n, &link, wanted, f) != 0 || set_addresses(n, link.index, wanted, f) != 0)
+	if (set_link(n, &link, wanted, f) != 0 || set_addresses(n, link.index, wanted, f) != 0)
 		return -1;
 	return set_gateway(n, link.index, wanted, metric, f);
 }

@@ -99,6 +99,7 @@ static int parse_interface(const struct json *entry, struct network_interface *o
 	if (mtu != 0 && (mtu < MTU_MIN || mtu > MTU_MAX))
 		return fail(f, "invalid", "interfaces: mtu must be %d to %d", MTU_MIN, MTU_MAX);
 	out->mtu = (uint32_t)mtu;
+	out->down = json_bool(json_get(entry, "down"), false);
 	out->has_gateway = *gateway != '\0';
 	if (out->has_gateway && parse_ip(gateway, &out->gateway) != 0)
 		return fail(f, "invalid", "interfaces: gateway \"%s\"", gateway);

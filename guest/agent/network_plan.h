@@ -28,6 +28,7 @@ struct network_interface {
 	struct network_address addresses[NETWORK_ADDRESSES_MAX];
 	bool has_gateway;
 	struct network_address gateway;
+	bool down; // to stand ready, and not to be used
 };
 
 struct network_plan {

@@ -116,6 +116,24 @@ async def test_a_card_is_found_by_the_address_it_was_born_with(wired: Guest) -> 
         assert await ping(wired, "10.7.0.1")
 
 
+async def test_a_card_that_stands_ready_is_not_used_until_it_is_wanted(wired: Guest) -> None:
+    card = {"device_mac": MAC, "mac": MAC, "name": "net0"}
+    used = {**card, "addresses": ["10.7.0.2/24"], "gateway": "10.7.0.1"}
+    await wired.ask("configure", interfaces=[used])
+    assert await reached("10.7.0.2")
+    await wired.ask("network.update", interfaces=[{**card, "down": True}])
+    looking = config("sleep", "1000")
+    looking["linux"]["namespaces"] = [{"type": "mount"}, {"type": "pid"}]
+    looking["hostname"] = ""
+    await wired.create("c", looking)
+    await wired.ask("container.start", container="c")
+    seen = (await wired.execute("c", "cat", "/sys/class/net/net0/operstate", "/proc/net/route")).stdout
+    assert seen.startswith(b"down\n")
+    assert b"net0" not in seen
+    await wired.ask("configure", interfaces=[{**used, "mac": "02:00:00:00:00:33"}])
+    assert await ping(wired, "10.7.0.1")
+
+
 async def test_what_does_not_fit_is_refused_and_changes_nothing(wired: Guest) -> None:
     good = {"mac": MAC, "name": "net0", "addresses": ["10.7.0.2/24"]}
     await wired.ask("configure", interfaces=[good])
