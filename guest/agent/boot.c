@@ -16,6 +16,7 @@
 #include "mount.h"
 #include "namespaces.h"
 #include "network.h"
+#include "path.h"
 
 static int mount_one(const char *type, const char *target, unsigned long flags, const char *options, struct failure *f)
 {
@@ -62,12 +63,19 @@ static void open_console(void)
 		(void)close(fd);
 }
 
+// The kernel would look twice a second whether memory wants compacting. It does so anyway when somebody needs it.
+static void let_memory_rest(void)
+{
+	(void)path_write(AT_FDCWD, "/proc/sys/vm/compaction_proactiveness", "0");
+}
+
 int boot(struct failure *f)
 {
 	(void)umask(022);
 	if (mount_leave_initramfs(f) < 0 || mount_kernel_file_systems(f) < 0)
 		return -1;
 	open_console();
+	let_memory_rest();
 	if (modules_load(f) < 0 || make_directories(f) < 0 || namespaces_init(f) < 0 || cgroup_setup(f) < 0 ||
 	    protect_agent(f) < 0 || network_loopback_up(f) < 0)
 		return -1;

@@ -185,7 +185,7 @@ static int prepare(const struct launch *l, int *master, struct failure *f)
 	return 0;
 }
 
-static int hold(int *master, struct failure *f)
+static int hold(const struct launch *l, int *master, struct failure *f)
 {
 	struct child_message ready = {.kind = CHILD_READY, .uid = user.uid, .gid = user.gid};
 
@@ -194,6 +194,9 @@ static int hold(int *master, struct failure *f)
 	if (*master >= 0)
 		(void)close(*master);
 	*master = -1;
+	// While the host makes up its mind.
+	if (l->config != NULL)
+		program_read_ahead(l->process);
 	return wait_for(CHILD_GO, f);
 }
 
@@ -221,7 +224,7 @@ noreturn void child_run(struct launch *l)
 	default_signals();
 	if (keep_descriptors(l) < 0)
 		_exit(1);
-	if (prepare(l, &master, &m.failure) == 0 && hold(&master, &m.failure) == 0)
+	if (prepare(l, &master, &m.failure) == 0 && hold(l, &master, &m.failure) == 0)
 		(void)finish(l, &m.failure);
 	(void)child_send(CONTROL, &m, -1);
 	_exit(strcmp(m.failure.code, "exec-not-found") == 0 ? 127 : 126);

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { AHEAD_MAX = 1024 * 1024 };
+
 static const char default_path[] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 static const char *environment_value(const struct json *process, const char *name)
@@ -115,6 +117,21 @@ int program_find(const struct json *process, struct program *out, struct failure
 		return fail(f, "exec-denied", "exec: \"%.300s\": %s", name, words(error, buffer, sizeof buffer));
 	return fail(f, program_error_code(error), "exec: \"%.160s\": stat %.160s: %s", name, name,
 		    words(error, buffer, sizeof buffer));
+}
+
+void program_read_ahead(const struct json *process)
+{
+	static struct program program;
+	struct failure ignored;
+	struct stat status;
+
+	if (program_find(process, &program, &ignored) < 0 || stat(program.path, &status) < 0 || !S_ISREG(status.st_mode))
+		return;
+	int fd = open(program.path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	(void)posix_fadvise(fd, 0, AHEAD_MAX, POSIX_FADV_WILLNEED);
+	(void)close(fd);
 }
 
 int program_execute(const struct program *p, struct failure *f)

@@ -14,6 +14,10 @@ struct program {
 	char home[PATH_MAX + 8];
 };
 
+// Asks the kernel for the beginning of the program, so that it is there when it is executed. It looks with whatever
+// rights the caller has, so only for a container in which nothing runs yet.
+void program_read_ahead(const struct json *process);
+
 // Builds arguments and environment of an OCI process object; `home` is HOME where the environment has none.
 int program_build(const struct json *process, const char *home, struct program *out, struct failure *f);
 // Looks args[0] up as the current user in the current directory. "exec-not-found" or "exec-denied".

@@ -110,3 +110,17 @@ async def wakes(guest: Guest) -> int:
     """How often the agent was given a processor."""
     seen = (await guest.execute("c", "grep", "ctxt_switches", "/proc/1/status")).stdout.decode()
     return sum(int(number) for number in re.findall(r"\d+", seen))
+
+
+async def test_a_guest_that_sleeps_is_not_woken_to_compact_its_memory(guest: Guest) -> None:
+    specification = config("sleep", "1000")
+    specification["linux"]["namespaces"] = [{"type": "mount"}]
+    specification["hostname"] = ""
+    await guest.create("c", specification)
+    await guest.ask("container.start", container="c")
+    await asyncio.sleep(0.6)  # it finds out when it looks for the last time, half a second after the boot
+    script = "for p in /proc/[0-9]*; do if grep -q kcompactd $p/comm; then grep ctxt $p/status; fi; done"
+    first = (await guest.execute("c", "sh", "-c", script)).stdout
+    await asyncio.sleep(1.5)
+    assert first.count(b"ctxt_switches") == 2
+    assert (await guest.execute("c", "sh", "-c", script)).stdout == first
