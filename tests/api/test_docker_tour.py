@@ -129,6 +129,7 @@ def test_exit_codes_are_dockers(tour: Daemon, words: tuple[str, ...], code: int,
     done = tour.docker(*words, check=False)
     assert done.returncode == code
     assert said in done.stderr
+    assert "Error waiting for container" not in done.stderr
 
 
 def test_a_killed_container_ends_with_137(tour: Daemon) -> None:

@@ -36,7 +36,9 @@ async def remove(container: Container, force: bool) -> None:
     release_clients(container)
     container.log.close()
     container.forget()
-    container.waits.removed(container.record.exit_code, container.record.error)
+    record = container.record
+    # Why it could not even start, whoever started it has been told.
+    container.waits.removed(record.exit_code, record.error if record.ever_started else "")
     container.emit("destroy")
     teardown.begin(container.id, container.pod.id, partial(_vm_gone, container))
 

@@ -189,7 +189,8 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
     if launched and not container.aborted:
         container.emit("die", exitCode=str(code), **({"reason": reason} if reason else {}))
     release_clients(container)
-    container.waits.exited(code, str(error))
+    # Whoever started it is told by the answer; clients print the error of a wait besides.
+    container.waits.exited(code, "")
     raise error
 
 
