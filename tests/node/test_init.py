@@ -64,6 +64,7 @@ def test_it_is_static_and_small(init: str) -> None:
 
 
 async def test_it_is_named_when_it_was_not_built(home: House) -> None:
+    (home.config.guest_dir / "init").unlink()
     ident = await home.create("true", init=True)
     with pytest.raises(Internal, match="make guest"):
         await home.containers.start(T, ident)
