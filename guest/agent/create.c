@@ -74,6 +74,9 @@ static int open_namespace(pid_t pid, const char *name, int *out, struct failure 
 
 	(void)snprintf(path, sizeof path, "/proc/%d/ns/%s", pid, name);
 	*out = open(path, O_RDONLY | O_CLOEXEC);
+	// A process that has ended has none. It failed, and has said why.
+	if (*out < 0 && (errno == ENOENT || errno == ESRCH))
+		return 0;
 	return *out < 0 ? fail_errno(f, "open %s", path) : 0;
 }
 

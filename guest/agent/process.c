@@ -122,6 +122,11 @@ static void on_ready(struct process *p, int master)
 		process_give_up(p, &f);
 		return;
 	}
+	if (p->container->mount_namespace < 0) { // it was killed as soon as it was ready
+		(void)fail(&f, "internal", "process %s ended before it could run", p->id);
+		process_give_up(p, &f);
+		return;
+	}
 	p->status = PROCESS_CREATED;
 	p->prepared = true;
 	if (p == p->container->init) {
