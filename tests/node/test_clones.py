@@ -46,9 +46,10 @@ def note(home: House, ident: str) -> str:
 
 
 def lie(home: House, **reply: Any) -> None:
-    """Every VM that waits now answers so to its next `configure`."""
+    """Every VM that waits now, and every one that takes its place, answers so to its next `configure`."""
+    home.machine.clone_faults = Faults(replies={"configure": reply})
     for vm_id in home.machine.running():
-        home.machine.guest(vm_id).faults = Faults(replies={"configure": reply})
+        home.machine.guest(vm_id).faults = home.machine.clone_faults
 
 
 async def test_a_container_runs_in_a_vm_that_waited(home: House) -> None:
