@@ -259,7 +259,13 @@ void process_exited(struct process *p, int code, int signal)
 void process_free(struct process *p)
 {
 	struct process **at = &p->container->init;
+	struct failure f;
 
+	// Deleted while it was being made: whoever asked for it is still to be answered.
+	if (p->waiting != NULL) {
+		(void)fail(&f, "internal", "process %s ended before it could run", p->id);
+		request_fail(p->waiting, &f);
+	}
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
