@@ -4,7 +4,6 @@ docs/security.md."""
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -22,6 +21,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.support.daemon import Daemon, running
+from tests.support.files import digest
 from tests.support.namespaces import Host
 from tests.support.vm import open_files
 from tests.system.conftest import IMAGE, load_busybox
@@ -104,7 +104,7 @@ def roots(daemon: Daemon) -> dict[str, str]:
     """The digest of every root that VMs share."""
     files = list((daemon.root / "images" / "chains").iterdir())
     assert files
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: digest(path) for path in files}
 
 
 def test_disks_are_what_the_host_says_whatever_a_guest_writes(small: Daemon, run: Runner, secret: Path) -> None:
