@@ -15,6 +15,7 @@ from socket import socket
 
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFailed
+from hypercell.base.finish import finish
 from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
@@ -80,7 +81,7 @@ class QemuDriver:
                     return await self._launch(program, spec, memory, directory, descriptors)
                 except BaseException:
                     # Whoever cancels a launch waits for the little that it takes to undo it.
-                    await asyncio.shield(self.discard(spec.id))
+                    await finish(self.discard(spec.id))
                     raise
             except OSError as error:
                 raise _translated(error) from error
@@ -138,7 +139,7 @@ class QemuDriver:
                     await settle(vm)
                     await vm.save(state)
                 finally:
-                    await asyncio.shield(self.discard(vm.id))
+                    await finish(self.discard(vm.id))
                 template = QemuTemplate(key, memory, state)
             except OSError as error:
                 raise _translated(error) from error

@@ -15,6 +15,7 @@ from hypercell.agent.contract import Agent, Connect
 from hypercell.base.config import Config
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, InvalidArgument, VmFailed
+from hypercell.base.finish import finish
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Vm, VmSpec
 from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.filling import Filler
@@ -198,7 +199,7 @@ class Factory:
             await self._driver.discard(spec.id)
             raise await self._failed(key, client, f"a clone did not come up ({error})", error) from error
         except BaseException:
-            await asyncio.shield(self._driver.discard(spec.id))
+            await finish(self._driver.discard(spec.id))
             raise
         self._templates.proved(key)
         crash_point("clone-greeted")
@@ -228,7 +229,7 @@ class Factory:
             log.warning("a waiting VM could not be claimed: %s", error)
             raise NotThisWay(f"a waiting VM could not be claimed ({error})") from error
         except BaseException:
-            await asyncio.shield(self._discard(pooled, spec.id))
+            await finish(self._discard(pooled, spec.id))
             raise
         return vm, pooled.agent
 

@@ -13,6 +13,7 @@ from hypercell.agent.contract import Agent, Connect
 from hypercell.base.config import Config
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, VmFailed
+from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
@@ -201,7 +202,7 @@ class Filler:
         except BaseException:
             if agent is not None:
                 await agent.close()
-            await asyncio.shield(self._driver.discard(ident))
+            await finish(self._driver.discard(ident))
             raise
         crash_point("pool-warm")
         return Pooled(vm, agent, listener, tap.name, key, usage.pss_bytes)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from hypercell.agent.contract import Connect
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError
+from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
@@ -211,7 +212,7 @@ class Templates:
         try:
             await self._settle(vm)
         finally:
-            await asyncio.shield(self._driver.discard(bare.id))
+            await finish(self._driver.discard(bare.id))
 
     def _failed(self, key: str, why: str) -> None:
         first, longest = _PAUSES
