@@ -35,12 +35,12 @@ async def test_a_throttled_container_is_counted_as_such(guest: Guest) -> None:
     await guest.start("c", "sh", "-c", "while :; do :; done", linux={"resources": quota})
     for _ in range(200):
         cpu = (await guest.ask("container.stats", container="c"))["cpu"]
-        # User and system time are told apart by ticks: a program that is stopped before each shows neither at first.
-        if cpu["throttled"] >= 3 and cpu["user_ns"] > 0:
+        if cpu["throttled"] >= 3:
             break
     assert cpu["periods"] >= cpu["throttled"] >= 3
     assert cpu["throttled_ns"] > 0
-    assert cpu["usage_ns"] >= cpu["user_ns"] > 0
+    # The kernel tells user from system time by its ticks, and a program that is stopped at each may look like either.
+    assert cpu["usage_ns"] >= cpu["user_ns"] + cpu["system_ns"] > 0
 
 
 async def test_stats_tell_what_was_read_and_written(guest: Guest) -> None:
