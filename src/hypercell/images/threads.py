@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
+
+from hypercell.base.finish import finish
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call *work* in a worker thread. When cancelled, wait for it to return before the cancellation goes on, so that
     the caller's clean-up (closing a descriptor, say) never races with the thread."""
-    return await _ended(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)), lambda: None)
+    return await finish(asyncio.to_thread(work, *args, **kwargs))
 
 
 async def in_abortable_thread(abort: Callable[[], None], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -25,19 +26,6 @@ async def in_abortable_thread(abort: Callable[[], None], work: Callable[P, T], *
     other from the workers. When cancelled, *abort* is called first, and makes *work* fail soon."""
     own = ThreadPoolExecutor(1)
     try:
-        return await _ended(asyncio.get_running_loop().run_in_executor(own, partial(work, *args, **kwargs)), abort)
+        return await finish(asyncio.get_running_loop().run_in_executor(own, partial(work, *args, **kwargs)), abort)
     finally:
         own.shutdown(wait=False)
-
-
-async def _ended(task: asyncio.Future[T], abort: Callable[[], None]) -> T:
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        abort()
-        while not task.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()
-        raise

@@ -22,6 +22,7 @@ from hypercell.agent.fake import FakeGuest, Faults, memory_pipe
 from hypercell.agent.fake.pipe import as_streams
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, VmFailed
+from hypercell.base.finish import finish
 from hypercell.vm import shapes, spawn
 from hypercell.vm.driver import (
     DEVICE_MAC,
@@ -268,7 +269,7 @@ class FakeDriver:
             if self.machine.refuse_templates is not None:
                 raise self.machine.refuse_templates
         finally:
-            await asyncio.shield(self.discard(vm.id))
+            await finish(self.discard(vm.id))
         template = FakeTemplate(key, {"boot_id": str(uuid.uuid4()), "random": secrets.token_hex(16)})
         self.machine.templates.append(template)
         return template
