@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import subprocess
 from pathlib import Path
+
+from hypercell.base.sparse import extents
 
 
 def copy_sparsely(source: Path, target: Path) -> Path:
@@ -19,17 +20,11 @@ def copy_sparsely(source: Path, target: Path) -> Path:
 
 def digest(path: Path) -> str:
     """Of what the file holds, and where; its holes are not read."""
-    found = hashlib.sha256(str(path.stat().st_size).encode())
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        at = 0
-        while True:
-            try:
-                start = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno == errno.ENXIO:
-                    return found.hexdigest()
-                raise
-            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            found.update(b"%d-%d" % (start, at))
-            for offset in range(start, at, 1 << 20):
-                found.update(os.pread(file.fileno(), min(1 << 20, at - offset), offset))
+        for start, end in extents(file.fileno(), size):
+            found.update(b"%d-%d" % (start, end))
+            for offset in range(start, end, 1 << 20):
+                found.update(os.pread(file.fileno(), min(1 << 20, end - offset), offset))
+    return found.hexdigest()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable
@@ -19,9 +18,9 @@ from pathlib import Path
 from hypercell.base.config import Config
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import Internal, NoSpace
+from hypercell.base.sparse import clone
 from hypercell.images.threads import in_thread
 
-_FICLONE = 0x40049409  # linux/fs.h
 _MKFS = (
     "mkfs.ext4",
     "-q",
@@ -80,7 +79,7 @@ class Storage:
         try:
             directory.mkdir(mode=0o700)
             crash_point("storage-directory")
-            _clone(blank, self.writable(container_id))
+            clone(blank, self.writable(container_id))
         except OSError as error:
             shutil.rmtree(directory, ignore_errors=True)
             raise _no_space(error, directory) from error
@@ -89,7 +88,7 @@ class Storage:
         """A blank writable layer of *size* bytes that belongs to no container; nothing must be at *target*."""
         blank = await self._blank(size)
         try:
-            await in_thread(_clone, blank, target)
+            await in_thread(clone, blank, target)
         except OSError as error:
             target.unlink(missing_ok=True)
             raise _no_space(error, target) from error
@@ -162,7 +161,7 @@ class Storage:
             if process.returncode != 0:
                 raise Internal(f"mkfs.ext4 failed: {words.decode(errors='replace').strip()[:500]}", "see `doctor`")
             # mkfs reserves blocks that hold nothing; a copy of the data alone does not.
-            await asyncio.to_thread(_clone, dense, made, False)
+            await asyncio.to_thread(clone, dense, made, False)
             made.rename(path)
         except OSError as error:
             raise _no_space(error, path) from error
@@ -186,41 +185,3 @@ def _no_space(error: OSError, path: Path) -> Exception:
     if isinstance(error, FileNotFoundError) and error.filename == _MKFS[0]:
         return Internal("mkfs.ext4 is not installed", "install the package e2fsprogs")
     return Internal(f"cannot make {path}: {error.strerror}")
-
-
-def _clone(source: Path, target: Path, reflink: bool = True) -> None:
-    """Copy a sparse file: by reference where the file system can, else its data extents."""
-    with source.open("rb") as src, target.open("xb") as dst:
-        os.fchmod(dst.fileno(), 0o600)
-        if reflink:
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(dst.fileno(), _FICLONE, src.fileno())
-                return
-        size = os.fstat(src.fileno()).st_size
-        os.ftruncate(dst.fileno(), size)
-        for start, end in _extents(src.fileno(), size):
-            _copy(src.fileno(), dst.fileno(), start, end)
-
-
-def _extents(file: int, size: int) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    at = 0
-    while at < size:
-        try:
-            start = os.lseek(file, at, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                break
-            raise
-        at = os.lseek(file, start, os.SEEK_HOLE)
-        found.append((start, at))
-    return found
-
-
-def _copy(source: int, target: int, start: int, end: int) -> None:
-    while start < end:
-        data = os.pread(source, min(end - start, 1024 * 1024), start)
-        done = 0
-        while done < len(data):
-            done += os.pwrite(target, data[done:], start + done)
-        start += len(data)
