@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hypercell.base.errors import HypercellError, VmFailed
+from hypercell.base.errors import VmFailed
 from hypercell.base.sizes import DEFAULT_SIZE
 from hypercell.node.spec import PodSpec
 from hypercell.node.trace import Trace
@@ -76,10 +76,10 @@ async def reject(pod: Pod, error: BaseException) -> Way | None:
     """A start failed with *error*: throw the VM away if it is a clone that never confirmed that it is well. The
     quickest way that is then worth a try; None when there is none, and the failure is the start's own."""
     launched = pod.launched
-    failed = isinstance(error, VmFailed) and not pod.confirmed and not pod.doomed
-    if launched is None or launched.way is Way.COLD or not failed:
+    if launched is None or launched.way is Way.COLD:
         return None
-    assert isinstance(error, HypercellError)
+    if not isinstance(error, VmFailed) or pod.confirmed or pod.doomed:
+        return None
     await pod.forget_vm()
     await pod.services.factory.reject(launched, error.message)
     return slower(launched.way)

@@ -15,6 +15,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
+from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.demand import Demand
@@ -183,7 +184,7 @@ class Filler:
         listener = Listener()
         tap = await self._spare()
         nic = Nic(tap.descriptor, DEVICE_MAC)
-        bare = replace(spec, id=ident, disks={}, nic=nic, cpu_quota=0.0, template=template)
+        bare = replace(shapes.bare(spec), id=ident, nic=nic, template=template)
         crash_point("pool-begin")
         vm = await self._launch(bare)
         agent: Agent | None = None

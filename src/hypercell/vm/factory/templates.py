@@ -16,6 +16,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
+from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.greeting import Listener, greet
@@ -150,9 +151,8 @@ class Templates:
 
     def _begin(self, key: str, spec: VmSpec) -> str:
         """Build it in the background, if that may be; why it is not there yet."""
-        failure = self._failures.get(key)
-        if failure is not None and self._clock() < failure.until:
-            return f"its template failed and will be built again later ({failure.why})"
+        if self.failing(key):
+            return f"its template failed and will be built again later ({self._failures[key].why})"
         if memory.available() < memory.reserve():
             return "it has no template, and memory is short"
         if key not in self._builds:
@@ -195,7 +195,7 @@ class Templates:
         """A VM of that shape that is nobody's."""
         tap = await self._spare()
         nic = Nic(tap.descriptor, DEVICE_MAC)
-        return replace(spec, id=new_id(), disks={}, nic=nic, cpu_quota=0.0, template=template)
+        return replace(shapes.bare(spec), id=new_id(), nic=nic, template=template)
 
     async def _settle(self, vm: Vm) -> None:
         """The agent has greeted, has nothing to do, and is let alone again."""
