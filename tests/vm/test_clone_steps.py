@@ -20,15 +20,9 @@ from hypercell.vm.records import VmDirectory
 from hypercell.vm.slots import Slots
 from hypercell.vm.template import QemuTemplate
 from tests.support.vm import greet, guest_kernel, specification, traces
-from tests.vm.test_qemu_launch import STEPS, Died, broken
+from tests.vm.test_qemu_launch import STEPS, Died, Step, broken, failing, full, name_of
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
-
-Step = tuple[object, str, bool]
-
-
-def name_of(step: Step) -> str:
-    return f"{step[1]}-{'after' if step[2] else 'before'}"
 
 
 @pytest.fixture
@@ -86,12 +80,8 @@ async def test_a_template_that_cannot_be_made_leaves_nothing(
     qemu: QemuDriver, config: Config, spec: VmSpec, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = traces(config)
-    owner, name, after = step
-    with monkeypatch.context() as patch:
-        real = getattr(owner, name) if after else None
-        patch.setattr(owner, name, broken(lambda: OSError(errno.ENOSPC, "No space"), real))
-        with pytest.raises(NoSpace):
-            await qemu.make_template(spec, settle)
+    with failing(monkeypatch, step, full), pytest.raises(NoSpace):
+        await qemu.make_template(spec, settle)
     assert traces(config) == before
 
 
@@ -99,13 +89,9 @@ async def test_a_template_that_cannot_be_made_leaves_nothing(
 async def test_a_daemon_that_died_making_a_template_leaves_a_vm_that_is_found(
     config: Config, spec: VmSpec, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner, name, after = step
     first = open_driver(config)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, broken(Died, getattr(owner, name) if after else None))
-        patch.setattr(QemuDriver, "discard", broken(Died))
-        with pytest.raises(Died):
-            await first.make_template(spec, settle)
+    with failing(monkeypatch, step, Died), pytest.raises(Died):
+        await first.make_template(spec, settle)
     await swept(config, (), known=[spec.id])
     await first.close()
 
@@ -131,12 +117,8 @@ async def test_a_clone_that_cannot_be_made_leaves_nothing(
 ) -> None:
     before = traces(config)
     clone = specification(spec.disks[next(iter(spec.disks))].path.parent, spec.kernel, template=template)
-    owner, name, after = step
-    with monkeypatch.context() as patch:
-        real = getattr(owner, name) if after else None
-        patch.setattr(owner, name, broken(lambda: OSError(errno.ENOSPC, "No space"), real))
-        with pytest.raises(NoSpace):
-            await qemu.launch(clone)
+    with failing(monkeypatch, step, full), pytest.raises(NoSpace):
+        await qemu.launch(clone)
     assert traces(config) == before
     agent = await greet(await qemu.launch(clone))
     await agent.close()
@@ -152,13 +134,9 @@ async def test_a_daemon_that_died_cloning_leaves_no_clone_that_is_half_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clone = specification(spec.disks[next(iter(spec.disks))].path.parent, spec.kernel, template=template)
-    owner, name, after = step
     first = open_driver(config)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, broken(Died, getattr(owner, name) if after else None))
-        patch.setattr(QemuDriver, "discard", broken(Died))
-        with pytest.raises(Died):
-            await first.launch(clone)
+    with failing(monkeypatch, step, Died), pytest.raises(Died):
+        await first.launch(clone)
     successor = open_driver(config)
     assert await successor.known() == [clone.id]
     assert await successor.adopt(clone.id) is None

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import inspect
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,30 @@ def broken(error: Callable[[], BaseException], real: Any = None) -> Any:
     return fail_later if inspect.iscoroutinefunction(real) else fail
 
 
-STEPS: list[tuple[object, str, bool]] = [
+Step = tuple[object, str, bool]
+"""Whose function it is, its name, and whether it fails only when it has done its work."""
+
+
+def name_of(step: Step) -> str:
+    return f"{step[1]}-{'after' if step[2] else 'before'}"
+
+
+def full() -> OSError:
+    return OSError(errno.ENOSPC, "No space")
+
+
+@contextlib.contextmanager
+def failing(monkeypatch: pytest.MonkeyPatch, step: Step, error: Callable[[], BaseException]) -> Iterator[None]:
+    """The step fails with *error*. A daemon that died of it cleans nothing up."""
+    owner, name, after = step
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, broken(error, getattr(owner, name) if after else None))
+        if error is Died:
+            patch.setattr(QemuDriver, "discard", broken(Died))
+        yield
+
+
+STEPS: list[Step] = [
     (VmDirectory, "create", False),
     (VmDirectory, "write_record", False),
     (VmDirectory, "write_record", True),
@@ -73,38 +97,30 @@ STEPS: list[tuple[object, str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: f"{step[1]}-{'after' if step[2] else 'before'}")
+@pytest.mark.parametrize("step", STEPS, ids=name_of)
 async def test_a_failure_at_any_step_leaves_nothing(
-    qemu: QemuDriver, config: Config, spec: VmSpec, step: tuple[object, str, bool], monkeypatch: pytest.MonkeyPatch
+    qemu: QemuDriver, config: Config, spec: VmSpec, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = traces(config)
-    owner, name, after = step
-    with monkeypatch.context() as patch:
-        real = getattr(owner, name) if after else None
-        patch.setattr(owner, name, broken(lambda: OSError(errno.ENOSPC, "No space"), real))
-        with pytest.raises(NoSpace):
-            await qemu.launch(spec)
+    with failing(monkeypatch, step, full), pytest.raises(NoSpace):
+        await qemu.launch(spec)
     assert traces(config) == before
     agent = await greet(await qemu.launch(spec))
     await agent.close()
 
 
-@pytest.mark.parametrize("step", STEPS[1:], ids=lambda step: f"{step[1]}-{'after' if step[2] else 'before'}")
+@pytest.mark.parametrize("step", STEPS[1:], ids=name_of)
 async def test_what_a_killed_daemon_left_is_known_and_removed(
-    config: Config, spec: VmSpec, step: tuple[object, str, bool], monkeypatch: pytest.MonkeyPatch
+    config: Config, spec: VmSpec, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = traces(config)
-    owner, name, after = step
     first = open_driver(config)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, name, broken(Died, getattr(owner, name) if after else None))
-        patch.setattr(QemuDriver, "discard", broken(Died))
-        with pytest.raises(Died):
-            await first.launch(spec)
+    with failing(monkeypatch, step, Died), pytest.raises(Died):
+        await first.launch(spec)
     successor = open_driver(config)
     assert await successor.known() == [spec.id]
     assert isinstance(successor, QemuDriver)
-    if name != "attach":
+    if step[1] != "attach":
         assert await successor.adopt(spec.id) is None
     await successor.discard(spec.id)
     assert await successor.known() == []
