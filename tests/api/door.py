@@ -17,7 +17,8 @@ from tests.support.daemon import Daemon, running
 from .conftest import Client, connect
 
 IMAGE = "fake:test"
-names = (f"c{number}" for number in itertools.count())
+# No name is a prefix of another name or of an id: filters and look-ups take prefixes of both.
+names = (f"n{number}x" for number in itertools.count())
 Make = Callable[..., Awaitable[str]]
 
 
