@@ -30,12 +30,16 @@ bool machine_is_configured(void)
 	return configured;
 }
 
+static void read_id(const char *path, char id[BOOT_ID_SIZE])
+{
+	(void)path_read(AT_FDCWD, path, id, BOOT_ID_SIZE);
+	id[strcspn(id, "\n")] = '\0';
+}
+
 const char *machine_boot_id(void)
 {
-	if (seeded && *boot_id == '\0') {
-		(void)path_read(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot_id, sizeof boot_id);
-		boot_id[strcspn(boot_id, "\n")] = '\0';
-	}
+	if (seeded && *boot_id == '\0')
+		read_id("/proc/sys/kernel/random/boot_id", boot_id);
 	return boot_id;
 }
 
@@ -68,7 +72,6 @@ static int add_entropy(const char *text, struct failure *f)
 		explicit_bzero(pool, sizeof *pool + size);
 	free(bytes);
 	free(pool);
-	seeded = seeded || result == 0;
 	return result;
 }
 
@@ -96,15 +99,18 @@ static int check_machine_id(const char *id, struct failure *f)
 }
 
 // What the machine is now, for the host to see that it is nobody's copy.
-static int describe(struct text *t, struct failure *f)
+static int describe(bool rehearsal, struct text *t, struct failure *f)
 {
 	unsigned char proof[PROOF_SIZE];
+	char other[BOOT_ID_SIZE] = "";
 	struct utsname names;
 	struct timespec now;
 
 	if (getrandom(proof, sizeof proof, 0) != (ssize_t)sizeof proof || uname(&names) < 0 ||
 	    clock_gettime(CLOCK_REALTIME, &now) < 0)
 		return fail_errno(f, "describe the machine");
+	if (rehearsal)
+		read_id("/proc/sys/kernel/random/uuid", other); // the way there is the same
 	text_printf(t, "{\"boot_id\":\"%s\",\"random\":\"", machine_boot_id());
 	for (size_t i = 0; i < sizeof proof; i++)
 		text_printf(t, "%02x", proof[i]);
@@ -119,9 +125,11 @@ int machine_configure(struct request *r, const struct json *body, struct failure
 	const char *hostname = NULL, *entropy = NULL, *machine_id = NULL;
 	const struct json *interfaces = NULL, *sysctl = NULL;
 	uint64_t clock = 0;
+	bool rehearsal = false;
 	struct text t = {0};
 
-	if (member_string(body, "hostname", MEMBER_OPTIONAL, &hostname, f) < 0 ||
+	if (member_bool(body, "rehearsal", &rehearsal, f) < 0 ||
+	    member_string(body, "hostname", MEMBER_OPTIONAL, &hostname, f) < 0 ||
 	    member_uint(body, "clock_ns", MEMBER_OPTIONAL, INT64_MAX, &clock, f) < 0 ||
 	    member_string(body, "entropy", MEMBER_OPTIONAL, &entropy, f) < 0 ||
 	    member_string(body, "machine_id", MEMBER_OPTIONAL, &machine_id, f) < 0 ||
@@ -136,9 +144,11 @@ int machine_configure(struct request *r, const struct json *body, struct failure
 	    sysctl_apply(sysctl, &(struct sysctl_scope){.machine = true}, f) < 0 ||
 	    (interfaces != NULL && network_configure(interfaces, f) < 0))
 		return -1;
-	if (describe(&t, f) < 0)
+	// A rehearsed machine is still nobody: its clones will each have an identity of their own.
+	seeded = seeded || (entropy != NULL && !rehearsal);
+	configured = configured || !rehearsal;
+	if (describe(rehearsal, &t, f) < 0)
 		return -1;
-	configured = true;
 	request_reply(r, &t);
 	return 0;
 }

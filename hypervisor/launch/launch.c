@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Becomes a hypervisor: another user, without groups, with the listed descriptors and nothing else of the daemon's.
 //
-//     launch UID GROUPS DESCRIPTORS PROGRAM [ARGUMENT…]
+//     launch [--may-change-user] UID GROUPS DESCRIPTORS PROGRAM [ARGUMENT…]
 //
 // GROUPS and DESCRIPTORS are numbers with commas between them; none is an empty string. The user's own group has the
 // number UID. Descriptors 0 to 2 stay. What goes wrong is said on standard error, and ends it with status 127.
+// A hypervisor that is forked (hypervisor/fork.c) may become other users, and have no other right of root's.
 //
 // The daemon could do all this between fork and exec, but a fork copies its page tables, which takes milliseconds; to
 // spawn a small program without one takes a tenth of one.
@@ -12,9 +13,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,6 +25,10 @@
 
 #define NUMBERS_MAX 32
 #define CLOSE_RANGE_CLOEXEC 4U
+// linux/capability.h, which musl does not bring.
+#define CAPABILITY_VERSION_3 0x20080522U
+#define CAP_SETGID 6
+#define CAP_SETUID 7
 
 static _Noreturn void fail(const char *what)
 {
@@ -61,7 +68,25 @@ static void keep_only(const char *descriptors)
 			fail("descriptor");
 }
 
-static void become(const char *user, const char *groups)
+// Past the change of the user, and past the exec.
+static void keep_changing_user(void)
+{
+	const unsigned rights = 1U << CAP_SETUID | 1U << CAP_SETGID;
+	struct {
+		unsigned version;
+		int pid;
+	} self = {CAPABILITY_VERSION_3, 0};
+	struct {
+		unsigned effective, permitted, inheritable;
+	} sets[2] = {{rights, rights, rights}, {0, 0, 0}};
+
+	if (syscall(SYS_capset, &self, sets) != 0 ||
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SETUID, 0, 0) != 0 ||
+	    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_SETGID, 0, 0) != 0)
+		fail("capabilities");
+}
+
+static void become(const char *user, const char *groups, bool may_change)
 {
 	unsigned id[NUMBERS_MAX], group[NUMBERS_MAX];
 	gid_t list[NUMBERS_MAX];
@@ -73,15 +98,22 @@ static void become(const char *user, const char *groups)
 	}
 	for (size_t i = 0; i < count; i++)
 		list[i] = group[i];
+	if (may_change && prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0)
+		fail("capabilities");
 	if (setgroups(count, list) != 0 || setresgid(id[0], id[0], id[0]) != 0 || setresuid(id[0], id[0], id[0]) != 0)
 		fail("user");
+	if (may_change)
+		keep_changing_user();
 }
 
 int main(int argc, char **argv)
 {
 	// A core would hold the memory of a guest.
 	const struct rlimit none = {0, 0};
+	bool may_change = argc > 1 && strcmp(argv[1], "--may-change-user") == 0;
 
+	argc -= may_change;
+	argv += may_change;
 	if (argc < 5) {
 		errno = EINVAL;
 		fail("usage");
@@ -90,7 +122,7 @@ int main(int argc, char **argv)
 	if (chdir("/") != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
 		fail("/");
 	keep_only(argv[3]);
-	become(argv[1], argv[2]);
+	become(argv[1], argv[2], may_change);
 	execv(argv[4], argv + 4);
 	fail(argv[4]);
 }

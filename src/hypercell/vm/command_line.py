@@ -11,12 +11,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, Slot, VmSpec
+from hypercell.vm.records import LONGEST_ID
 
 AGENT_PORT = "hypercell.agent"
 DISK_SLOTS = (Slot.ROOT, Slot.SPARE, Slot.WRITABLE)
 
 _MACHINE = "microvm,rtc=on,isa-serial=off,x-option-roms=off,auto-kernel-cmdline=on,mem-merge=off,dump-guest-core=off"
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+_SANDBOX_OF_FORKING = "on,obsolete=deny,resourcecontrol=deny"
+"""It has to fork, and its forks to become other users; they deny themselves the rest."""
 _TRANSLATION_MIB = 64
 """Room for translated code. QEMU's own choice may grow to 1 GiB for each VM."""
 
@@ -44,14 +47,15 @@ class Descriptors:
         return [number for number in (*single, *self.disks.values()) if number is not None]
 
 
-def build(qemu: str, accelerator: str, spec: VmSpec, inherited: Descriptors) -> list[str]:
-    """The arguments for the program *qemu*. *accelerator* is `kvm` or `tcg`."""
+def build(qemu: str, accelerator: str, spec: VmSpec, inherited: Descriptors, forking: bool = False) -> list[str]:
+    """The arguments for the program *qemu*. *accelerator* is `kvm` or `tcg`; *forking*: it is a template that others
+    are forked of, each of which puts its own name over this one."""
     return [
         qemu,
-        *("-name", spec.id),
+        *("-name", spec.id.ljust(LONGEST_ID) if forking else spec.id),
         *("-nodefaults", "-no-user-config", "-no-reboot"),
         *("-display", "none"),
-        *("-sandbox", _SANDBOX),
+        *("-sandbox", _SANDBOX_OF_FORKING if forking else _SANDBOX),
         *_machine(accelerator, spec, inherited),
         *_boot(spec, inherited),
         *("-global", "virtio-mmio.force-legacy=false"),

@@ -32,6 +32,8 @@ class Capabilities:
     adopt: bool
     templates: bool
     max_vcpus: int
+    warm_clones: bool = False
+    """Whatever a template has carried out needs no translation in its clones either."""
 
 
 class Slot(StrEnum):
@@ -197,9 +199,11 @@ class Driver(Protocol):
         whether there is a `nic` does. Only for a driver that can make some."""
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
-        """Boot a VM of *spec* with empty disks, let *settle* greet it and leave it alone again, save it, and end it.
+        """Boot a VM of *spec*, let *settle* do with it what every clone shall have behind it, and leave it alone again:
+        nobody is connected to its agent, nothing uses its disks, which are not those of its clones.
 
-        Raises as `launch`, and what *settle* raises; nothing is left then. Nothing of the VM is left in any case.
+        Raises as `launch`, and what *settle* raises; nothing is left then. What is left otherwise ends with the
+        template (see `close`).
         """
 
     async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
@@ -214,10 +218,12 @@ class Driver(Protocol):
         """The running VM of an earlier daemon, or None (and then nothing of it is left)."""
 
     async def known(self) -> list[str]:
-        """Ids of all VMs of which anything exists on this machine under this daemon's directories."""
+        """Ids of all VMs of which anything exists on this machine under this daemon's directories, but for what belongs
+        to a template of this daemon."""
 
     async def discard(self, vm_id: str) -> None:
         """Kill it if it runs, and remove all that belongs to it. Idempotent, for unknown ids too."""
 
     async def close(self) -> None:
-        """Let go of everything without touching running VMs (the daemon ends)."""
+        """Let go of everything without touching running VMs (the daemon ends). Templates were closed before; returns
+        when nothing is left of them."""

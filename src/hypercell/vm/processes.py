@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
+import re
 import signal
 from pathlib import Path
 
 from hypercell.base.digits import is_digits
 
 _PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def stat_fields(pid: int) -> list[str] | None:
@@ -32,15 +35,24 @@ def start_time(pid: int) -> int:
 def find_hypervisor(uid: int, vm_id: str) -> int:
     """The process of user *uid* that was started as `… -name <vm_id> …`, or 0.
 
-    For a launch that was cut short between starting the process and writing down its number.
+    For a launch that was cut short between starting the process and writing down its number. One that was forked has
+    its name in the place of a longer one (hypervisor/fork.c).
     """
-    wanted = f"\0-name\0{vm_id}\0".encode()
+    wanted = re.compile(rb"\0-name\0" + re.escape(vm_id.encode()) + rb" *\0")
     for entry in os.scandir(_PROC):
         if is_digits(entry.name):
             with contextlib.suppress(OSError):
-                if entry.stat().st_uid == uid and wanted in (_PROC / entry.name / "cmdline").read_bytes():
+                if entry.stat().st_uid == uid and wanted.search((_PROC / entry.name / "cmdline").read_bytes()):
                     return int(entry.name)
     return 0
+
+
+def adopt_orphans() -> None:
+    """From now on, what a process of ours has left behind is our own child (prctl(2), PR_SET_CHILD_SUBREAPER): its exit
+    status is for us to see. Raises `OSError`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 class Process:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from socket import socket
+from socket import socket, socketpair
 
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFailed
@@ -19,10 +19,12 @@ from hypercell.base.finish import finish
 from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
+from hypercell.vm.forking import LivingTemplate, can_fork
 from hypercell.vm.limits import Limits
-from hypercell.vm.processes import Process, find_hypervisor, start_time
+from hypercell.vm.processes import Process, adopt_orphans, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
+from hypercell.vm.qmp import LIMIT, Streams
 from hypercell.vm.records import Record, VmDirectory
 from hypercell.vm.slots import Slots
 from hypercell.vm.template import QemuTemplate, key_of
@@ -40,6 +42,9 @@ class QemuDriver:
         self._uids = UidPool(config.uid_base, config.uid_count, config.run)
         self._cgroups = CgroupTree.of_host(config.run)
         self._vms: dict[str, QemuVm] = {}
+        self._templates: set[str] = set()
+        """Ids of the VMs that others are forked of."""
+        self._ending: set[asyncio.Task[None]] = set()
         for vm_id in VmDirectory.ids(config.vms):
             self._hold_uid(vm_id)
 
@@ -61,14 +66,23 @@ class QemuDriver:
             adopt=True,
             templates=True,
             max_vcpus=shapes.MAX_VCPUS,
+            warm_clones=self._forks,
         )
+
+    @property
+    def _forks(self) -> bool:
+        """Whether templates are processes (`forking`), or saved to memory (`template`)."""
+        try:
+            return can_fork(choose(self._config.qemu).path, self._accelerator.name)
+        except VmFailed:
+            return False
 
     async def launch(self, spec: VmSpec) -> Vm:
         """See `Driver.launch`. The order is: directory, record, groups, descriptors, process, record again."""
         return await self._start(spec)
 
-    async def _start(self, spec: VmSpec, memory: int | None = None) -> QemuVm:
-        """*memory* is that of a template that is made."""
+    async def _start(self, spec: VmSpec, memory: int | None = None, forking: bool = False) -> QemuVm:
+        """*memory* is that of a template that is saved; *forking*: it is one that others are forked of."""
         with ExitStack() as descriptors:
             if spec.nic is not None:
                 descriptors.callback(os.close, spec.nic.tap)
@@ -78,7 +92,7 @@ class QemuDriver:
             try:
                 directory = VmDirectory.create(self._config.vms, spec.id)
                 try:
-                    return await self._launch(program, spec, memory, directory, descriptors)
+                    return await self._launch(program, spec, memory, forking, directory, descriptors)
                 except BaseException:
                     # Whoever cancels a launch waits for the little that it takes to undo it.
                     await finish(self.discard(spec.id))
@@ -87,8 +101,16 @@ class QemuDriver:
                 raise _translated(error) from error
 
     async def _launch(
-        self, program: str, spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors: ExitStack
+        self,
+        program: str,
+        spec: VmSpec,
+        memory: int | None,
+        forking: bool,
+        directory: VmDirectory,
+        descriptors: ExitStack,
     ) -> QemuVm:
+        pair: ControlPair | None = None
+        slots = Slots(spec.disks)
         with contextlib.ExitStack() as undo:
             undo.callback(directory.close)
             planned = self._planned(spec.id)
@@ -96,19 +118,27 @@ class QemuDriver:
             directory.write_record(record)
             groups = self._cgroups.create(spec.id, Limits.of_vm(spec.vcpus, spec.memory_mib, spec.cpu_quota))
             inherited = _open(spec, memory, directory, descriptors)
-            if inherited.state is not None:
+            if spec.template is not None or forking:
                 directory.mark(records.HALF_MADE)
             output = directory.make_pipe(records.LOG_PIPE)
             descriptors.callback(os.close, output)
-            command = command_line.build(program, record.accelerator, spec, inherited)
-            pid = spawn.spawn(command, record.uid, _groups(record.accelerator), inherited.all(), output)
+            if isinstance(spec.template, LivingTemplate):
+                pair = ControlPair(undo, descriptors)
+                pid, slots = await spec.template.fork(spec.id, record.uid, pair.given(output, inherited))
+            else:
+                command = command_line.build(program, record.accelerator, spec, inherited, forking)
+                pid = spawn.spawn(command, record.uid, _groups(record.accelerator), inherited.all(), output, forking)
             cgroups.join(groups, pid)
             process = Process.child(pid)
             record = replace(record, pid=pid, start_time=start_time(pid))
             directory.write_record(record)
             undo.pop_all()
         vm = self._vms[spec.id] = QemuVm(directory, record, process)
-        vm.slots = Slots(spec.disks)
+        vm.slots = slots
+        if pair is not None:
+            disks = {slot: (spec.disks[slot], number) for slot, number in inherited.disks.items()}
+            await vm.carry_on(*await pair.streams(), disks)
+            return vm
         if inherited.state is not None:
             await vm.restore(inherited.state)
             return vm
@@ -130,7 +160,9 @@ class QemuDriver:
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         """See `Driver.make_template`. What is left of one that was cut short is a VM, and memory that ends with us."""
-        spec = shapes.bare(spec)
+        spec = replace(spec, cpu_quota=0.0, template=None)
+        if self._forks:
+            return await self._make_living(spec, settle)
         with ExitStack() as owned:
             try:
                 key, memory, state = self._blank_template(spec, owned)
@@ -145,6 +177,25 @@ class QemuDriver:
                 raise _translated(error) from error
             owned.pop_all()
         return template
+
+    async def _make_living(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        key = self.template_key(spec)
+        adopt_orphans()
+        self._templates.add(spec.id)
+        vm = await self._start(spec, forking=True)
+        try:
+            await settle(vm)
+            await vm.pause()
+            size = (await vm.host_usage()).pss_bytes
+        except BaseException:
+            await finish(self.discard(vm.id))
+            raise
+        return LivingTemplate(key, vm, size, lambda: self._end(vm.id))
+
+    def _end(self, vm_id: str) -> None:
+        ending = asyncio.create_task(self.discard(vm_id), name=f"end of {vm_id[:12]}")
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     def _blank_template(self, spec: VmSpec, owned: ExitStack) -> tuple[str, int, int]:
         """Key, memory and state; *owned* closes them. On an error, the tap is closed too."""
@@ -201,10 +252,11 @@ class QemuDriver:
         return vm
 
     async def known(self) -> list[str]:
-        return VmDirectory.ids(self._config.vms)
+        return [vm_id for vm_id in VmDirectory.ids(self._config.vms) if vm_id not in self._templates]
 
     async def discard(self, vm_id: str) -> None:
         records.check_id(vm_id)
+        self._templates.discard(vm_id)
         vm = self._vms.pop(vm_id, None)
         if vm is not None:
             await vm.kill()
@@ -233,6 +285,7 @@ class QemuDriver:
         self._uids.release(record.uid)
 
     async def close(self) -> None:
+        await asyncio.gather(*self._ending, return_exceptions=True)
         vms, self._vms = self._vms, {}
         for vm in vms.values():
             await vm.detach()
@@ -251,6 +304,34 @@ class QemuDriver:
             directory.close()
             if record is not None:
                 self._uids.hold(record.uid)
+
+
+class ControlPair:
+    """The daemon's ends of the control and console connections of a VM that is forked, and the VM's."""
+
+    def __init__(self, undo: ExitStack, theirs: ExitStack) -> None:
+        """*undo* closes ours, *theirs* the others."""
+        self._control, self._their_control = socketpair()
+        self._console, self._their_console = socketpair()
+        for end in (self._control, self._console):
+            end.setblocking(False)
+            undo.callback(end.close)
+        for end in (self._their_control, self._their_console):
+            theirs.callback(end.close)
+
+    def given(self, output: int, inherited: command_line.Descriptors) -> list[int]:
+        """What the new VM is given, in the order of hypervisor/fork.c."""
+        control = (self._their_control.fileno(), inherited.qmp)
+        console = (self._their_console.fileno(), inherited.console)
+        tap = () if inherited.tap is None else (inherited.tap,)
+        return [output, *control, *console, inherited.agent, *tap]
+
+    async def streams(self) -> tuple[Streams, Streams]:
+        """Control and console."""
+        return (
+            await asyncio.open_unix_connection(sock=self._control, limit=LIMIT),
+            await asyncio.open_unix_connection(sock=self._console),
+        )
 
 
 def _groups(accelerator: str) -> list[int]:
@@ -274,8 +355,7 @@ def _open(spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors:
     if spec.template is None:
         kernel = keep(spawn.open_boot_file(spec.kernel.image(spec.vcpus)))
         initrd = keep(spawn.open_boot_file(spec.kernel.initrd))
-    else:
-        assert isinstance(spec.template, QemuTemplate)
+    elif isinstance(spec.template, QemuTemplate):
         memory, state = map(keep, spec.template.open())
     return command_line.Descriptors(
         agent=listen(records.AGENT_SOCKET),

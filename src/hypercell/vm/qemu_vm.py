@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +99,37 @@ class QemuVm:
         self._watched = True
         self._restoring = self._start(self._restored(self._qmp, migration.restore(self._qmp, state)))
 
+    async def carry_on(self, qmp: Streams, console: Streams, disks: Mapping[Slot, tuple[Disk, int]]) -> None:
+        """Have one that was forked (see `fork`) run, with exactly *disks*, each given with a descriptor. Waits for
+        nothing, as `restore`."""
+        assert self.slots is not None
+        self._start(self._record_console(console))
+        self._qmp = Qmp(qmp, self._on_event)
+        self._watched = True
+        begun = [*self.slots.fill(self._qmp, disks), self._qmp.begin("cont"), self._qmp.expect("RESUME")]
+        self._restoring = self._start(self._restored(self._qmp, begun))
+
+    async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:
+        """The process number of a copy of this VM, which stands still: of the user *user*, called *name*, with
+        *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`."""
+        if self._qmp is None:
+            raise VmFailed("the template's control socket is closed", "hypervisor-failed")
+        try:
+            answer = self._qmp.begin("x-fork", {"name": name, "user": user}, *descriptors)
+            (forked,) = await self._qmp.answers([answer])
+        except (Internal, Unavailable, OSError) as error:
+            raise VmFailed(f"the template cannot be forked: {error}", "hypervisor-failed") from error
+        pid = forked.get("pid") if isinstance(forked, dict) else None
+        if type(pid) is not int:
+            raise VmFailed("the template was forked into nothing", "hypervisor-failed")
+        return pid
+
     async def _restored(self, qmp: Qmp, begun: list[Answer]) -> None:
         try:
             await qmp.answers(begun, _GREETING)
             self._directory.unmark(HALF_MADE)
+            if self.slots is not None:
+                await self.slots.tidy(qmp)
         except Internal as error:
             self._fail(f"the clone could not be restored: {error.message}")
         except Unavailable:
@@ -192,7 +219,7 @@ class QemuVm:
         if self._qmp is None or self.slots is None:
             raise VmFailed("the VM's disks cannot be changed", "hypervisor-failed")
         try:
-            await self.slots.fill(self._qmp, disks)
+            await self._qmp.answers(self.slots.fill(self._qmp, disks))
         except (Internal, Unavailable) as error:
             raise VmFailed(f"a disk cannot be inserted: {error.message}", "hypervisor-failed") from error
         self._start(self.slots.tidy(self._qmp))

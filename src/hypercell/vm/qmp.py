@@ -102,10 +102,8 @@ class Qmp:
         """The answer to *command*. Raises `Internal` for an error answer, `Unavailable` for none."""
         return (await self.answers([self.begin(command, arguments)], timeout))[0]
 
-    def begin(
-        self, command: str, arguments: Mapping[str, object] | None = None, descriptor: int | None = None
-    ) -> Answer:
-        """Send *command*, with a copy of *descriptor* if there is one, and wait for nothing. QEMU reads one byte at a
+    def begin(self, command: str, arguments: Mapping[str, object] | None = None, *descriptors: int) -> Answer:
+        """Send *command*, with copies of *descriptors* if there are any, and wait for nothing. QEMU reads one byte at a
         time, and no further before a command is carried out: it never mixes up the descriptors of several.
 
         The result is for `answers`. Raises `Unavailable` when the connection is closed.
@@ -120,10 +118,10 @@ class Qmp:
         self._waiting[answer.ident] = answer.future
         data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
         try:
-            if descriptor is None:
+            if not descriptors:
                 self._writer.write(data)
             else:
-                self._write_with(data, descriptor)
+                self._write_with(data, descriptors)
         except OSError as error:
             self._waiting.pop(answer.ident, None)
             raise _closed() from error
@@ -156,11 +154,11 @@ class Qmp:
                     answer.future.exception()  # looked at: the first error is told
         return results
 
-    def _write_with(self, data: bytes, descriptor: int) -> None:
+    def _write_with(self, data: bytes, descriptors: Sequence[int]) -> None:
         if self._writer.transport.get_write_buffer_size():
             raise BlockingIOError("the hypervisor reads nothing")
         with socket.socket(fileno=os.dup(self._writer.get_extra_info("socket").fileno())) as same:
-            if socket.send_fds(same, [data], [descriptor]) < len(data):
+            if socket.send_fds(same, [data], descriptors) < len(data):
                 self._writer.close()  # half a command: no other can follow
                 raise BlockingIOError("the hypervisor reads nothing")
 

@@ -30,7 +30,8 @@ LOG_FILE = "hypervisor.log"
 HALF_MADE = "half-made"
 """A mark: the VM is a clone that may not know yet what to restore."""
 _RECORD = "vm.json"
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+LONGEST_ID = 128
+_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_ID - 1}}}")
 _LARGEST_RECORD = 64 * 1024
 
 

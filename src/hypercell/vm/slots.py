@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from hypercell.base.errors import Internal, Unavailable
 from hypercell.vm import command_line
 from hypercell.vm.driver import Disk, Slot
-from hypercell.vm.qmp import Qmp
+from hypercell.vm.qmp import Answer, Qmp
 
 
 class Slots:
@@ -27,12 +27,16 @@ class Slots:
         self._old: list[tuple[str, int]] = []
         """Nodes that are out of their slots, and their sets (0: none)."""
 
-    async def fill(self, qmp: Qmp, disks: Mapping[Slot, tuple[Disk, int]]) -> None:
-        """Have exactly *disks* in the slots, each given with a descriptor. All commands are sent at once.
+    def of_fork(self) -> Slots:
+        """Those of a VM that is forked of this one, as they are now."""
+        forked = Slots()
+        forked._sets, forked._nodes, forked._next = dict(self._sets), dict(self._nodes), self._next
+        return forked
 
-        Raises `Internal`, `Unavailable`; what is in the slots is not known then.
-        """
-        begun = []
+    def fill(self, qmp: Qmp, disks: Mapping[Slot, tuple[Disk, int]]) -> list[Answer]:
+        """Have exactly *disks* in the slots, each given with a descriptor. All commands are sent at once; while one of
+        them is refused, what is in the slots is not known. Raises `Unavailable`."""
+        begun: list[Answer] = []
         for slot in Slot:
             if slot not in disks and slot not in self._sets:
                 continue
@@ -47,7 +51,7 @@ class Slots:
             device = f"/machine/peripheral/disk-{slot}"
             begun.append(qmp.begin("qom-set", {"path": device, "property": "drive", "value": node}))
             self._replace(slot, node, number if slot in disks else 0)
-        await qmp.answers(begun)
+        return begun
 
     async def tidy(self, qmp: Qmp) -> None:
         """Remove what was in the slots before: its files are closed."""

@@ -66,15 +66,18 @@ def open_boot_file(path: Path) -> int:
     return descriptor
 
 
-def spawn(command: list[str], user: int, groups: list[int], inherited: list[int], output: int) -> int:
-    """Start *command* and return its process number; the caller waits for it. Raises `OSError`."""
-    if not LAUNCHER.exists():
+def spawn(
+    command: list[str], user: int, groups: list[int], inherited: list[int], output: int, forking: bool = False
+) -> int:
+    """Start *command* and return its process number; the caller waits for it. *forking*: it may become other users,
+    for which there must be a launcher. Raises `OSError`."""
+    if not LAUNCHER.exists() and not forking:
         return _fork(command, user, groups, inherited, output)
     # Between fork and exec, the page tables of a daemon with many VMs are copied, which takes milliseconds.
     names = (",".join(map(str, numbers)) for numbers in (groups, inherited))
     return os.posix_spawn(
         LAUNCHER,
-        [LAUNCHER.name, str(user), *names, *command],
+        [LAUNCHER.name, *(["--may-change-user"] * forking), str(user), *names, *command],
         _ENVIRONMENT,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

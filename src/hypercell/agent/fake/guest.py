@@ -162,8 +162,9 @@ class FakeGuest:
         """The reply. With its first entropy it gets a boot id."""
         self.configuration.update(members)
         self.hostname = members.get("hostname", self.hostname)
-        self.fresh = False
-        if members.get("entropy") and not self.boot_id:
+        rehearsal = bool(members.get("rehearsal"))
+        self.fresh = self.fresh and rehearsal
+        if members.get("entropy") and not self.boot_id and not rehearsal:
             self.boot_id = str(uuid.uuid4())
         return {
             "boot_id": self.boot_id,

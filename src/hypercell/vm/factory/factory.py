@@ -68,7 +68,7 @@ class Factory:
         self._clones = driver.capabilities.templates
         self._pool = Pool()
         self._demand = Demand(config.pool_fill)
-        self._templates = Templates(driver, connect, spare, config.boot_timeout)
+        self._templates = Templates(driver, connect, spare, sample, config.boot_timeout)
         self._filler = Filler(config, driver, connect, spare, sample, self._pool, self._templates, self._demand)
         self._launched: Counter[str] = Counter()
         self._fallbacks = 0

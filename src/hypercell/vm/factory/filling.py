@@ -55,7 +55,7 @@ class Filler:
         self._driver = driver
         self._connect = connect
         self._spare = spare
-        self._sample = sample
+        self._sample = None if driver.capabilities.warm_clones else sample
         self._pool = pool
         self._templates = templates
         self._demand = demand

@@ -20,6 +20,7 @@ from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.greeting import Listener, greet
+from hypercell.vm.factory.warming import Sample, warm
 from hypercell.vm.factory.ways import NotThisWay, SpareTap
 
 log = logging.getLogger(__name__)
@@ -58,12 +59,14 @@ class Templates:
         driver: Driver,
         connect: Connect,
         spare: Callable[[], Awaitable[SpareTap]],
+        sample: Sample | None,
         boot_timeout: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._driver = driver
         self._connect = connect
         self._spare = spare
+        self._sample = sample
         self._timeout = boot_timeout
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
@@ -181,7 +184,12 @@ class Templates:
 
     async def _make(self, spec: VmSpec) -> Template:
         crash_point("template-begin")
-        template = await self._driver.make_template(await self._bare(spec), self._settle)
+        bare = await self._bare(spec)
+        if self._sample is None:
+            template = await self._driver.make_template(bare, self._greet)
+        else:
+            async with self._sample.disks(bare.id) as disks:
+                template = await self._driver.make_template(replace(bare, disks=disks), self._settle)
         try:
             crash_point("template-saved")
             await self._verify(spec, template)
@@ -198,9 +206,16 @@ class Templates:
         return replace(shapes.bare(spec), id=new_id(), nic=nic, template=template)
 
     async def _settle(self, vm: Vm) -> None:
+        """The guest has carried out what every start will have to: clones find it done, as far as it can be saved."""
+        await self._greet(vm, self._sample)
+
+    async def _greet(self, vm: Vm, sample: Sample | None = None) -> None:
         """The agent has greeted, has nothing to do, and is let alone again."""
-        agent = await greet(vm, self._connect, Listener(), self._timeout)
+        listener = Listener()
+        agent = await greet(vm, self._connect, listener, self._timeout)
         try:
+            if sample is not None:
+                await warm(agent, listener, vm.device_mac, sample)
             await agent.request("ping", {}, self._timeout)
         finally:
             await agent.close()
@@ -210,7 +225,7 @@ class Templates:
         bare = await self._bare(spec, template)
         vm = await self._driver.launch(bare)
         try:
-            await self._settle(vm)
+            await self._greet(vm)
         finally:
             await finish(self._driver.discard(bare.id))
 

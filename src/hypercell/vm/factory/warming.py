@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is expensive the first time is done before anybody waits for it: a fresh clone carries out one container of
-ours, so that the hypervisor has translated, and the guest's kernel has set up, all that a start runs through."""
+"""What is expensive the first time is done before anybody waits for it: a template, and a clone that does not come as
+warm as its template, carries out a container of ours, so that the hypervisor has translated, and the guest's kernel
+has set up, all that a start runs through."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Sample(Protocol):
 
 
 async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
-    """Run *sample* to its end, twice, and leave nothing of it. Raises `HypercellError`, `TimeoutError`."""
+    """Run *sample* to its end, twice, and leave nothing of it: the machine is nobody yet. Raises `HypercellError`,
+    `TimeoutError`."""
     try:
         async with asyncio.timeout(_TIMEOUT):
             for _ in range(_ROUNDS):
@@ -88,6 +90,7 @@ def _configuration(device_mac: str) -> Json:
         "machine_id": os.urandom(16).hex(),
         "interfaces": [{**_interface(device_mac), "addresses": [_ADDRESS], "gateway": _GATEWAY}],
         "sysctl": {},
+        "rehearsal": True,
     }
 
 

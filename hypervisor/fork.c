@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One machine becomes two: the process of a machine that stands still is forked (docs/adr/0012-forked-clones.md).
+ *
+ * Memory, devices and translated code are the other's from the first moment on, and shared until they are changed. What
+ * a process cannot share with another is replaced, in the new one, under the numbers that its descriptors have: control
+ * connection, console, agent, log and tap come with the command, and whatever only wakes up its own process is new. The
+ * new machine stands still, too.
+ *
+ * Part of QEMU, for which this is compiled: monitor/fork.c.
+ */
+#include "qemu/osdep.h"
+#include <grp.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include "monitor-internal.h"
+#include "block/aio.h"
+#include "block/block.h"
+#include "block/thread-pool.h"
+#include "chardev/char-fe.h"
+#include "chardev/char-socket.h"
+#include "exec/cpu-common.h"
+#include "io/net-listener.h"
+#include "net/net.h"
+#include "net/tap.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-misc.h"
+#include "qemu/main-loop.h"
+#include "qemu/rcu.h"
+#include "sysemu/cpus.h"
+#include "sysemu/runstate.h"
+#include "sysemu/seccomp.h"
+#include "sysemu/tcg.h"
+
+/* The descriptors of a command, in this order; the last one only for a machine with a card. */
+enum { OUTPUT, CONTROL, CONTROL_LISTENER, CONSOLE, CONSOLE_LISTENER, AGENT_LISTENER, TAP, MOST };
+
+extern char **qemu_argv;
+
+static void close_all(const int *descriptors, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (descriptors[i] >= 0) {
+            close(descriptors[i]);
+        }
+    }
+}
+
+/* QEMU keeps memory out of forks, which it only knows of programs that it starts. */
+static int fork_memory(RAMBlock *block, void *opaque)
+{
+    size_t size = qemu_ram_get_max_length(block);
+    int *error = opaque;
+
+    if (madvise(qemu_ram_get_host_addr(block), size, MADV_DOFORK) < 0) {
+        *error = errno;
+    }
+    return 0;
+}
+
+/* Once: from then on, nothing happens to it but forks. */
+static bool prepare(Error **errp)
+{
+    static bool prepared;
+    int error = 0;
+
+    if (!prepared) {
+        qemu_ram_foreach_block(fork_memory, &error);
+        if (error) {
+            error_setg_errno(errp, error, "its memory cannot be forked");
+            return false;
+        }
+        bdrv_drain_all();
+        drain_call_rcu(); /* takes some hundredths of a second */
+        prepared = true;
+    }
+    return true;
+}
+
+static bool may_fork(int descriptors, Error **errp)
+{
+    int wanted = qemu_find_netdev("net0") ? MOST : TAP;
+
+    if (descriptors != wanted) {
+        error_setg(errp, "%d descriptors instead of %d", descriptors, wanted);
+    } else if (!tcg_enabled()) {
+        error_setg(errp, "only an emulated machine can be forked");
+    } else if (runstate_is_running()) {
+        error_setg(errp, "the machine must stand still");
+    } else {
+        return prepare(errp);
+    }
+    return false;
+}
+
+/* Have @number mean what @descriptor means, and that one nothing. */
+static bool replace(int descriptor, int number)
+{
+    int flags = fcntl(number, F_GETFL);
+
+    return flags >= 0 && fcntl(descriptor, F_SETFL, flags) == 0 && dup3(descriptor, number, O_CLOEXEC) == number &&
+           close(descriptor) == 0;
+}
+
+static SocketChardev *channel(const char *label)
+{
+    Chardev *chardev = qemu_chr_find(label);
+
+    return chardev ? SOCKET_CHARDEV(chardev) : NULL;
+}
+
+static bool replace_channel(const char *label, int connection, int listener)
+{
+    SocketChardev *found = channel(label);
+
+    if (!found || !found->listener || found->listener->nsioc != 1 || (connection >= 0) != !!found->sioc) {
+        return false;
+    }
+    return (connection < 0 || replace(connection, found->sioc->fd)) && replace(listener, found->listener->sioc[0]->fd);
+}
+
+/* What two processes share would wake up the wrong one. What is there to be read stays so. */
+static bool renew(int number, const char *what)
+{
+    struct pollfd look = { .fd = number, .events = POLLIN };
+    int fresh;
+
+    if (g_str_equal(what, "anon_inode:[eventfd]")) {
+        fresh = eventfd(poll(&look, 1, 0) > 0 && (look.revents & POLLIN), 0);
+    } else if (g_str_equal(what, "anon_inode:[eventpoll]")) {
+        fresh = epoll_create1(0); /* empty: QEMU uses it for more descriptors than it has here */
+    } else {
+        return true;
+    }
+    return fresh >= 0 && replace(fresh, number);
+}
+
+static bool renew_all(void)
+{
+    g_autoptr(GArray) numbers = g_array_new(false, false, sizeof(int));
+    DIR *directory = opendir("/proc/self/fd");
+    struct dirent *entry;
+    bool done = true;
+
+    if (!directory) {
+        return false;
+    }
+    while ((entry = readdir(directory))) {
+        int number = atoi(entry->d_name);
+
+        if (entry->d_name[0] != '.' && number != dirfd(directory)) {
+            g_array_append_val(numbers, number);
+        }
+    }
+    closedir(directory);
+    for (guint i = 0; done && i < numbers->len; i++) {
+        int number = g_array_index(numbers, int, i);
+        g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", number);
+        g_autofree char *what = g_file_read_link(path, NULL);
+
+        done = what && renew(number, what);
+    }
+    return done;
+}
+
+/* From here on it is another user, without the right to become yet another. */
+static bool change_user(uint32_t user)
+{
+    struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct none[2] = { { 0 } };
+
+    setsid();
+    return setgroups(0, NULL) == 0 && setresgid(user, user, user) == 0 && setresuid(user, user, user) == 0 &&
+           prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0 && syscall(SYS_capset, &header, none) == 0 &&
+           prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           /* As after an exec: /proc shows whose it is. There is no core, by its limit. */
+           prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0;
+}
+
+/* The word after -name, which lists of processes show; it keeps its length. */
+static void rename_process(const char *name)
+{
+    for (char **word = qemu_argv; *word; word++) {
+        if (g_str_equal(*word, "-name") && word[1]) {
+            size_t length = strlen(word[1]);
+
+            memset(word[1], ' ', length);
+            memcpy(word[1], name, MIN(length, strlen(name)));
+            return;
+        }
+    }
+}
+
+static void check(bool done, const char *what)
+{
+    if (!done) {
+        fprintf(stderr, "fork: cannot %s: %s\n", what, strerror(errno));
+        _exit(1);
+    }
+}
+
+/* In the new process. Its threads come last: they inherit what it may and may not do. */
+static void become(const char *name, uint32_t user, int *given, int count)
+{
+    Error *error = NULL;
+
+    check(dup2(given[OUTPUT], 1) == 1 && dup2(given[OUTPUT], 2) == 2 && close(given[OUTPUT]) == 0, "open its log");
+    check(replace_channel("qmp0", given[CONTROL], given[CONTROL_LISTENER]), "take over the control socket");
+    check(replace_channel("con0", given[CONSOLE], given[CONSOLE_LISTENER]), "take over the console");
+    check(replace_channel("ag0", -1, given[AGENT_LISTENER]), "take over the agent's socket");
+    check(count <= TAP || tap_replace(qemu_find_netdev("net0"), given[TAP]) == 0, "take over the tap");
+    check(renew_all(), "renew what it shares");
+    check(change_user(user), "become another user");
+    check(seccomp_deny_all(&error) == 0, "confine itself");
+    rename_process(name);
+    rcu_after_fork_in_child();
+    if (qemu_get_aio_context()->thread_pool) {
+        thread_pool_after_fork(qemu_get_aio_context()->thread_pool);
+    }
+    tcg_after_fork();
+    cpus_after_fork();
+}
+
+/* Fork twice: whoever waits for this process's parent is to wait for the machine as well, not this process. */
+static pid_t fork_away(int *told)
+{
+    pid_t middle, machine = -1;
+    int status;
+
+    middle = fork();
+    if (middle != 0) {
+        close(told[1]);
+        told[1] = -1;
+        if (middle < 0 || waitpid(middle, &status, 0) != middle || read(told[0], &machine, sizeof(machine)) != sizeof(machine)) {
+            machine = -1;
+        }
+        return machine;
+    }
+    machine = fork();
+    if (machine != 0) {
+        _exit(machine > 0 && write(told[1], &machine, sizeof(machine)) == sizeof(machine) ? 0 : 1);
+    }
+    close_all(told, 2);
+    told[0] = told[1] = -1;
+    return 0;
+}
+
+ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
+{
+    ForkedMachine *forked;
+    int given[MOST], told[2] = { -1, -1 };
+    int count = qemu_chr_fe_get_msgfds(&monitor_cur()->chr, given, MOST);
+    pid_t pid;
+
+    if (!may_fork(count, errp)) {
+        close_all(given, count);
+        return NULL;
+    }
+    if (pipe2(told, O_CLOEXEC) < 0) {
+        error_setg_errno(errp, errno, "no pipe");
+        close_all(given, count);
+        return NULL;
+    }
+    rcu_before_fork();
+    pid = fork_away(told);
+    if (pid == 0) {
+        become(name, user, given, count);
+        pid = getpid();
+    } else {
+        rcu_after_fork_in_parent();
+        close_all(told, 2);
+        close_all(given, count);
+    }
+    if (pid < 0) {
+        error_setg_errno(errp, errno, "no fork");
+        return NULL;
+    }
+    forked = g_new0(ForkedMachine, 1);
+    forked->pid = pid;
+    return forked;
+}
