@@ -4,8 +4,8 @@
  *
  * Memory, devices and translated code are the other's from the first moment on, and shared until they are changed. What
  * a process cannot share with another is replaced, in the new one, under the numbers that its descriptors have: control
- * connection, console, agent, log and tap come with the command, and whatever only wakes up its own process is new. The
- * new machine stands still, too.
+ * connection, console, agent, log and tap come with the command, and whatever only wakes up its own process is new: not
+ * one open file is common to both. The new machine stands still, too.
  *
  * Part of QEMU, for which this is compiled: monitor/fork.c.
  */
@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include "monitor-internal.h"
 #include "block/aio.h"
@@ -24,6 +25,7 @@
 #include "chardev/char-fe.h"
 #include "chardev/char-socket.h"
 #include "exec/cpu-common.h"
+#include "hw/boards.h"
 #include "io/net-listener.h"
 #include "net/net.h"
 #include "net/tap.h"
@@ -62,6 +64,16 @@ static int fork_memory(RAMBlock *block, void *opaque)
     return 0;
 }
 
+/* Kernel and initramfs were read long ago. They came as descriptors of ours. */
+static void close_boot_file(const char *path)
+{
+    int number;
+
+    if (path && sscanf(path, "/proc/self/fd/%d", &number) == 1) {
+        close(number);
+    }
+}
+
 /* Once: from then on, nothing happens to it but forks. */
 static bool prepare(Error **errp)
 {
@@ -76,6 +88,8 @@ static bool prepare(Error **errp)
         }
         bdrv_drain_all();
         drain_call_rcu(); /* takes some hundredths of a second */
+        close_boot_file(current_machine->kernel_filename);
+        close_boot_file(current_machine->initrd_filename);
         prepared = true;
     }
     return true;
@@ -123,16 +137,41 @@ static bool replace_channel(const char *label, int connection, int listener)
     return (connection < 0 || replace(connection, found->sioc->fd)) && replace(listener, found->listener->sioc[0]->fd);
 }
 
-/* What two processes share would wake up the wrong one. What is there to be read stays so. */
+/* The signals that @number tells of. */
+static bool read_mask(int number, sigset_t *signals)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fdinfo/%d", number), *text = NULL;
+    const char *found;
+    uint64_t mask;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL) || !(found = strstr(text, "sigmask:"))) {
+        return false;
+    }
+    mask = g_ascii_strtoull(found + strlen("sigmask:"), NULL, 16);
+    sigemptyset(signals);
+    for (int i = 0; i < 64; i++) {
+        if (mask >> i & 1 && sigaddset(signals, i + 1) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What two processes share would wake up the wrong one, or be changed by it. What is there to be read stays so. */
 static bool renew(int number, const char *what)
 {
     struct pollfd look = { .fd = number, .events = POLLIN };
+    sigset_t signals;
     int fresh;
 
     if (g_str_equal(what, "anon_inode:[eventfd]")) {
         fresh = eventfd(poll(&look, 1, 0) > 0 && (look.revents & POLLIN), 0);
     } else if (g_str_equal(what, "anon_inode:[eventpoll]")) {
         fresh = epoll_create1(0); /* empty: QEMU uses it for more descriptors than it has here */
+    } else if (g_str_equal(what, "anon_inode:[signalfd]")) {
+        fresh = read_mask(number, &signals) ? signalfd(-1, &signals, 0) : -1;
+    } else if (g_str_equal(what, "/dev/null")) {
+        fresh = open(what, O_RDWR);
     } else {
         return true;
     }
@@ -203,10 +242,12 @@ static void check(bool done, const char *what)
     }
 }
 
-/* In the new process. Its threads come last: they inherit what it may and may not do. */
-static void become(const char *name, uint32_t user, int *given, int count)
+/* In the new process, which says on @told when it can be found by its user and name: unheard, it would be nobody's, and
+ * ends. Its threads come last: they inherit what it may and may not do. */
+static void become(const char *name, uint32_t user, int *given, int count, int told)
 {
     Error *error = NULL;
+    pid_t self = getpid();
 
     check(dup2(given[OUTPUT], 1) == 1 && dup2(given[OUTPUT], 2) == 2 && close(given[OUTPUT]) == 0, "open its log");
     check(replace_channel("qmp0", given[CONTROL], given[CONTROL_LISTENER]), "take over the control socket");
@@ -215,8 +256,9 @@ static void become(const char *name, uint32_t user, int *given, int count)
     check(count <= TAP || tap_replace(qemu_find_netdev("net0"), given[TAP]) == 0, "take over the tap");
     check(renew_all(), "renew what it shares");
     check(change_user(user), "become another user");
-    check(seccomp_deny_all(&error) == 0, "confine itself");
     rename_process(name);
+    check(write(told, &self, sizeof(self)) == sizeof(self) && close(told) == 0, "say that it is there");
+    check(seccomp_deny_all(&error) == 0, "confine itself");
     rcu_after_fork_in_child();
     if (qemu_get_aio_context()->thread_pool) {
         thread_pool_after_fork(qemu_get_aio_context()->thread_pool);
@@ -225,10 +267,14 @@ static void become(const char *name, uint32_t user, int *given, int count)
     cpus_after_fork();
 }
 
-/* Fork twice: whoever waits for this process's parent is to wait for the machine as well, not this process. */
+/*
+ * Fork twice: whoever waits for this process's parent is to wait for the machine as well, not this process. Its number
+ * is told twice, by the one in between when it is made, and by itself when it has become what it is to be. Of one that
+ * fails to, there is the number: somebody waits for its end.
+ */
 static pid_t fork_away(int *told)
 {
-    pid_t middle, machine = -1;
+    pid_t middle, machine = -1, itself;
     int status;
 
     middle = fork();
@@ -236,24 +282,23 @@ static pid_t fork_away(int *told)
         close(told[1]);
         told[1] = -1;
         if (middle < 0 || waitpid(middle, &status, 0) != middle || read(told[0], &machine, sizeof(machine)) != sizeof(machine)) {
-            machine = -1;
+            return -1;
         }
-        return machine;
+        return read(told[0], &itself, sizeof(itself)) < 0 ? -1 : machine;
     }
     machine = fork();
     if (machine != 0) {
         _exit(machine > 0 && write(told[1], &machine, sizeof(machine)) == sizeof(machine) ? 0 : 1);
     }
-    close_all(told, 2);
-    told[0] = told[1] = -1;
+    close(told[0]);
     return 0;
 }
 
 ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
 {
     ForkedMachine *forked;
-    int given[MOST], told[2] = { -1, -1 };
-    int count = qemu_chr_fe_get_msgfds(&monitor_cur()->chr, given, MOST);
+    int given[MOST + 1], told[2] = { -1, -1 }; /* one more, to see one too many */
+    int count = qemu_chr_fe_get_msgfds(&monitor_cur()->chr, given, MOST + 1);
     pid_t pid;
 
     if (!may_fork(count, errp)) {
@@ -268,7 +313,7 @@ ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
     rcu_before_fork();
     pid = fork_away(told);
     if (pid == 0) {
-        become(name, user, given, count);
+        become(name, user, given, count, told[1]);
         pid = getpid();
     } else {
         rcu_after_fork_in_parent();

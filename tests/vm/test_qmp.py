@@ -62,10 +62,27 @@ async def other() -> AsyncIterator[Hypervisor]:
 async def test_answers_find_their_commands_whatever_comes_between(other: Hypervisor) -> None:
     await other.greet()
     asking = asyncio.create_task(other.qmp.execute("stop"))
-    noise = (b'{"return": 1, "id": 999}', b'{"return": 2}', b'{"event": "STOP"}', b'{"error": {}, "id": "x"}')
-    assert await other.answer(*noise) == {"execute": "stop", "id": 2}
+    noise = (b'{"return": 1, "id": -1}', b'{"return": 2}', b'{"event": "STOP"}', b'{"error": {}, "id": "x"}')
+    assert (await other.answer(*noise))["execute"] == "stop"
     assert await asking == {}
     assert other.events == [("STOP", {})]
+
+
+async def test_no_two_commands_have_one_number_whatever_connection_they_go_by(other: Hypervisor) -> None:
+    """A VM that was forked answers, on its own connection, what its template was told."""
+    template = await Hypervisor().open()
+    forking = template.qmp.begin("x-fork")
+    other.writer.write(json.dumps({"return": {"pid": 1}, "id": forking.ident}).encode() + b"\n")
+    asking = [other.qmp.begin("qom-set") for _ in range(3)]
+    assert forking.ident not in {answer.ident for answer in asking}
+    for _ in asking:
+        command = json.loads(await other.reader.readline())
+        other.writer.write(json.dumps({"error": {"desc": "no"}, "id": command["id"]}).encode() + b"\n")
+    for answer in asking:
+        with pytest.raises(Internal):
+            await other.qmp.answers([answer])
+    await template.qmp.close()
+    template.writer.close()
 
 
 async def test_a_refusal_is_an_error_with_the_hypervisors_words(other: Hypervisor) -> None:

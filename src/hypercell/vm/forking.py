@@ -7,13 +7,19 @@ Both share what neither changes.
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
+from socket import socket, socketpair
 
 from hypercell.base.errors import VmFailed
+from hypercell.base.finish import finish
+from hypercell.vm.command_line import Descriptors
 from hypercell.vm.qemu_vm import QemuVm
+from hypercell.vm.qmp import LIMIT, Streams
 from hypercell.vm.slots import Slots
 from hypercell.vm.spawn import LAUNCHER
 
@@ -58,12 +64,51 @@ class LivingTemplate:
 
     async def fork(self, name: str, user: int, descriptors: list[int]) -> tuple[int, Slots]:
         """A copy, which stands still: its process number, and what is in its slots. *descriptors* are those of
-        `QemuVm.fork`. Raises `VmFailed`."""
+        `QemuVm.fork`. Raises `VmFailed`.
+
+        Whoever is cancelled waits for it: what he undoes then is there to be found, by its user and name.
+        """
         if self._vm is None or self._vm.slots is None:
             raise VmFailed("the template was closed", "hypervisor-failed")
-        return await self._vm.fork(name, user, descriptors), self._vm.slots.of_fork()
+        slots = self._vm.slots.of_fork()
+        return await finish(self._vm.fork(name, user, descriptors)), slots
 
     def close(self) -> None:
         if self._vm is not None:
             self._vm = None
             self._end()
+
+
+class ControlPair:
+    """The daemon's ends of the control and console connections of a VM that is forked, and the VM's."""
+
+    def __init__(self, undo: ExitStack, theirs: ExitStack) -> None:
+        """*undo* closes ours, until `streams` has taken them; *theirs* the others. Raises `OSError`."""
+        self._control, self._their_control = _pair(undo, theirs)
+        self._console, self._their_console = _pair(undo, theirs)
+
+    def given(self, output: int, inherited: Descriptors) -> list[int]:
+        """What the new VM is given, in the order of hypervisor/fork.c."""
+        control = (self._their_control.fileno(), inherited.qmp)
+        console = (self._their_console.fileno(), inherited.console)
+        tap = () if inherited.tap is None else (inherited.tap,)
+        return [output, *control, *console, inherited.agent, *tap]
+
+    async def streams(self) -> tuple[Streams, Streams]:
+        """Control and console, which are the caller's from then on; all are closed when it fails."""
+        with ExitStack() as undo:
+            undo.callback(self._console.close)
+            undo.callback(self._control.close)
+            control = await asyncio.open_unix_connection(sock=self._control, limit=LIMIT)
+            undo.callback(control[1].close)
+            console = await asyncio.open_unix_connection(sock=self._console)
+            undo.pop_all()
+        return control, console
+
+
+def _pair(undo: ExitStack, theirs: ExitStack) -> tuple[socket, socket]:
+    ours, others = socketpair()
+    undo.callback(ours.close)
+    theirs.callback(others.close)
+    ours.setblocking(False)
+    return ours, others

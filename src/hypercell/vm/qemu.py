@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from socket import socket, socketpair
+from socket import socket
 
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFailed
@@ -19,12 +19,11 @@ from hypercell.base.finish import finish
 from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
-from hypercell.vm.forking import LivingTemplate, can_fork
+from hypercell.vm.forking import ControlPair, LivingTemplate, can_fork
 from hypercell.vm.limits import Limits
 from hypercell.vm.processes import Process, adopt_orphans, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
-from hypercell.vm.qmp import LIMIT, Streams
 from hypercell.vm.records import Record, VmDirectory
 from hypercell.vm.slots import Slots
 from hypercell.vm.template import QemuTemplate, key_of
@@ -90,8 +89,12 @@ class QemuDriver:
             shapes.check_template(spec, self.template_key)
             program = choose(self._config.qemu).path
             try:
+                if forking:
+                    adopt_orphans()
                 directory = VmDirectory.create(self._config.vms, spec.id)
                 try:
+                    if forking:
+                        self._templates.add(spec.id)
                     return await self._launch(program, spec, memory, forking, directory, descriptors)
                 except BaseException:
                     # Whoever cancels a launch waits for the little that it takes to undo it.
@@ -130,10 +133,11 @@ class QemuDriver:
                 pid = spawn.spawn(command, record.uid, _groups(record.accelerator), inherited.all(), output, forking)
             cgroups.join(groups, pid)
             process = Process.child(pid)
+            undo.callback(process.close)
             record = replace(record, pid=pid, start_time=start_time(pid))
             directory.write_record(record)
+            vm = self._vms[spec.id] = QemuVm(directory, record, process)
             undo.pop_all()
-        vm = self._vms[spec.id] = QemuVm(directory, record, process)
         vm.slots = slots
         if pair is not None:
             disks = {slot: (spec.disks[slot], number) for slot, number in inherited.disks.items()}
@@ -161,11 +165,19 @@ class QemuDriver:
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         """See `Driver.make_template`. What is left of one that was cut short is a VM, and memory that ends with us."""
         spec = replace(spec, cpu_quota=0.0, template=None)
-        if self._forks:
-            return await self._make_living(spec, settle)
+        with _consumed(spec):
+            shapes.check(spec)
+            key = self.template_key(spec)
+        return await (self._make_living if self._forks else self._make_saved)(key, spec, settle)
+
+    async def _make_saved(self, key: str, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         with ExitStack() as owned:
             try:
-                key, memory, state = self._blank_template(spec, owned)
+                with _consumed(spec):
+                    memory = memfd.create("hypercell-memory", spec.memory_mib * 1024**2)
+                    owned.callback(os.close, memory)
+                    state = memfd.create("hypercell-state")
+                    owned.callback(os.close, state)
                 vm = await self._start(spec, memory)
                 try:
                     await settle(vm)
@@ -178,13 +190,11 @@ class QemuDriver:
             owned.pop_all()
         return template
 
-    async def _make_living(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
-        key = self.template_key(spec)
-        adopt_orphans()
-        self._templates.add(spec.id)
+    async def _make_living(self, key: str, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         vm = await self._start(spec, forking=True)
         try:
             await settle(vm)
+            await vm.fill({})  # what it had is no clone's, and would be kept open as long as any of them lives
             await vm.pause()
             size = (await vm.host_usage()).pss_bytes
         except BaseException:
@@ -196,20 +206,6 @@ class QemuDriver:
         ending = asyncio.create_task(self.discard(vm_id), name=f"end of {vm_id[:12]}")
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
-
-    def _blank_template(self, spec: VmSpec, owned: ExitStack) -> tuple[str, int, int]:
-        """Key, memory and state; *owned* closes them. On an error, the tap is closed too."""
-        with ExitStack() as consumed:
-            if spec.nic is not None:
-                consumed.callback(os.close, spec.nic.tap)
-            shapes.check(spec)
-            key = self.template_key(spec)
-            memory = memfd.create("hypercell-memory", spec.memory_mib * 1024**2)
-            owned.callback(os.close, memory)
-            state = memfd.create("hypercell-state")
-            owned.callback(os.close, state)
-            consumed.pop_all()
-        return key, memory, state
 
     async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
         """See `Driver.claim`. The order is: rename, quota, disks; what is left after the first goes by the new name."""
@@ -306,32 +302,15 @@ class QemuDriver:
                 self._uids.hold(record.uid)
 
 
-class ControlPair:
-    """The daemon's ends of the control and console connections of a VM that is forked, and the VM's."""
-
-    def __init__(self, undo: ExitStack, theirs: ExitStack) -> None:
-        """*undo* closes ours, *theirs* the others."""
-        self._control, self._their_control = socketpair()
-        self._console, self._their_console = socketpair()
-        for end in (self._control, self._console):
-            end.setblocking(False)
-            undo.callback(end.close)
-        for end in (self._their_control, self._their_console):
-            theirs.callback(end.close)
-
-    def given(self, output: int, inherited: command_line.Descriptors) -> list[int]:
-        """What the new VM is given, in the order of hypervisor/fork.c."""
-        control = (self._their_control.fileno(), inherited.qmp)
-        console = (self._their_console.fileno(), inherited.console)
-        tap = () if inherited.tap is None else (inherited.tap,)
-        return [output, *control, *console, inherited.agent, *tap]
-
-    async def streams(self) -> tuple[Streams, Streams]:
-        """Control and console."""
-        return (
-            await asyncio.open_unix_connection(sock=self._control, limit=LIMIT),
-            await asyncio.open_unix_connection(sock=self._console),
-        )
+@contextlib.contextmanager
+def _consumed(spec: VmSpec) -> Iterator[None]:
+    """On an error, the tap is closed."""
+    try:
+        yield
+    except BaseException:
+        if spec.nic is not None:
+            os.close(spec.nic.tap)
+        raise
 
 
 def _groups(accelerator: str) -> list[int]:

@@ -101,24 +101,34 @@ class QemuVm:
 
     async def carry_on(self, qmp: Streams, console: Streams, disks: Mapping[Slot, tuple[Disk, int]]) -> None:
         """Have one that was forked (see `fork`) run, with exactly *disks*, each given with a descriptor. Waits for
-        nothing, as `restore`."""
+        nothing, as `restore`. Raises `VmFailed` when it is gone already, or reads nothing."""
         assert self.slots is not None
         self._start(self._record_console(console))
         self._qmp = Qmp(qmp, self._on_event)
         self._watched = True
-        begun = [*self.slots.fill(self._qmp, disks), self._qmp.begin("cont"), self._qmp.expect("RESUME")]
+        try:
+            begun = [*self.slots.fill(self._qmp, disks), self._qmp.begin("cont"), self._qmp.expect("RESUME")]
+        except Unavailable as error:
+            if not await self._ends():
+                self._fail(f"the clone cannot be told what to do: {error.message}")
+            raise await self._failure() from error
         self._restoring = self._start(self._restored(self._qmp, begun))
 
     async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:
         """The process number of a copy of this VM, which stands still: of the user *user*, called *name*, with
-        *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`."""
+        *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`; this VM is ended when it does
+        not answer: it might do later what nobody waits for any more."""
         if self._qmp is None:
             raise VmFailed("the template's control socket is closed", "hypervisor-failed")
         try:
             answer = self._qmp.begin("x-fork", {"name": name, "user": user}, *descriptors)
-            (forked,) = await self._qmp.answers([answer])
-        except (Internal, Unavailable, OSError) as error:
-            raise VmFailed(f"the template cannot be forked: {error}", "hypervisor-failed") from error
+            (forked,) = await self._qmp.answers([answer], _GREETING)
+        except Internal as error:
+            raise VmFailed(f"the template cannot be forked: {error.message}", "hypervisor-failed") from error
+        except Unavailable as error:
+            self._fail(f"it was to be forked, and {error.message}")
+            await self._process.wait()
+            raise VmFailed(f"the template cannot be forked: {error.message}", "hypervisor-failed") from error
         pid = forked.get("pid") if isinstance(forked, dict) else None
         if type(pid) is not int:
             raise VmFailed("the template was forked into nothing", "hypervisor-failed")

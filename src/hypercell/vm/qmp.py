@@ -8,6 +8,7 @@ connection, nothing more.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import socket
@@ -21,6 +22,10 @@ LIMIT = 256 * 1024
 """Bytes of one message."""
 EVENTS_PER_SECOND = 100
 """More are not read for the moment; QEMU waits, or drops them."""
+
+_numbers = itertools.count(1)
+"""Of commands, on all connections: a VM that was forked first answers, on a connection of its own, the command by which
+its template was told to fork, and nobody may take that for the answer to one of his."""
 
 Event = dict[str, Any]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -85,7 +90,6 @@ class Qmp:
         self._on_event = on_event
         self._waiting: dict[int, asyncio.Future[object]] = {}
         self._expected: dict[str, int] = {}
-        self._next = 0
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._read())
 
@@ -110,11 +114,10 @@ class Qmp:
         """
         if self._task.done():
             raise _closed()
-        self._next += 1
-        request: dict[str, object] = {"execute": command, "id": self._next}
+        answer = Answer(command, next(_numbers), asyncio.get_running_loop().create_future())
+        request: dict[str, object] = {"execute": command, "id": answer.ident}
         if arguments:
             request["arguments"] = dict(arguments)
-        answer = Answer(command, self._next, asyncio.get_running_loop().create_future())
         self._waiting[answer.ident] = answer.future
         data = json.dumps(request, separators=(",", ":")).encode() + b"\n"
         try:
@@ -129,8 +132,7 @@ class Qmp:
 
     def expect(self, event: str) -> Answer:
         """The next *event* of that name, to be waited for as an answer is."""
-        self._next += 1
-        answer = Answer(event, self._next, asyncio.get_running_loop().create_future())
+        answer = Answer(event, next(_numbers), asyncio.get_running_loop().create_future())
         self._waiting[answer.ident] = answer.future
         self._expected[event] = answer.ident
         return answer
