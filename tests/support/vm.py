@@ -20,6 +20,8 @@ from hypercell.base.errors import NotFound
 from hypercell.vm import find_kernel, probe
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Disk, GuestKernel, Slot, Vm, VmSpec
+from hypercell.vm.forking import can_fork
+from hypercell.vm.program import AUTO, DISTRIBUTION, SLIM, choose
 
 GREETING = 60.0
 """Seconds that a guest may take to greet on a machine that does other things as well."""
@@ -30,6 +32,19 @@ def settings(directory: Path, **other: Any) -> Config:
     other.setdefault("guest_dir", Path(os.environ.get("HYPERCELL_GUEST", Config().guest_dir)))
     other.setdefault("qemu", os.environ.get("HYPERCELL_QEMU", Config().qemu))
     return Config(root=directory / "root", run=directory / "run", **other)
+
+
+KINDS = ("saved", "forked")
+"""Of templates."""
+
+
+def settings_for(kind: str, directory: Path, **other: Any) -> Config:
+    """Settings for templates of that *kind*; the test is skipped where none can be made."""
+    if kind == "saved":
+        return settings(directory, qemu=DISTRIBUTION, **other)
+    if choose(AUTO).path != str(SLIM) or not can_fork(str(SLIM), "tcg"):
+        pytest.skip("the slim QEMU, whose templates are forked, is not built: make qemu")
+    return settings(directory, qemu=str(SLIM), accelerator="tcg", **other)
 
 
 def guest_kernel(config: Config) -> GuestKernel:

@@ -12,7 +12,7 @@ import pytest
 from hypercell.base.config import Config
 from hypercell.vm import find_kernel, open_driver
 from hypercell.vm.qemu import QemuDriver
-from tests.support.vm import guest_kernel, settings, traces
+from tests.support.vm import KINDS, guest_kernel, settings, settings_for, traces
 from tests.vm.rig import Rig, fake_rig, qemu_rig
 
 
@@ -21,12 +21,15 @@ def config(tmp_path: Path) -> Config:
     return settings(tmp_path)
 
 
-@pytest.fixture(params=["fake", pytest.param("qemu", marks=[pytest.mark.vm, pytest.mark.root])])
+@pytest.fixture(params=["fake", *(pytest.param(kind, marks=[pytest.mark.vm, pytest.mark.root]) for kind in KINDS)])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    """A driver of each kind, and the means to do evil to its VMs."""
-    config = settings(tmp_path, driver=request.param)
-    kernel = find_kernel(config) if request.param == "fake" else guest_kernel(config)
-    rig = (fake_rig if request.param == "fake" else qemu_rig)(config, kernel)
+    """A driver of each kind, the real one with templates of each kind, and the means to do evil to its VMs."""
+    if request.param == "fake":
+        config = settings(tmp_path, driver="fake")
+        rig = fake_rig(config, find_kernel(config))
+    else:
+        config = settings_for(request.param, tmp_path)
+        rig = qemu_rig(config, guest_kernel(config))
     yield rig
     await rig.clean_up()
 

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clones of a template: each kernel's run, share nothing that can be changed, and say why when they cannot run."""
+"""Clones of a template of either kind: each kernel's run, share nothing that can be changed, and end for reasons that
+are told."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
-import re
-import subprocess
-import sys
+import signal
+import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,21 +18,21 @@ from typing import Any
 import pytest
 
 from hypercell.base.errors import InvalidArgument, VmFailed
-from hypercell.vm import memfd, migration
 from hypercell.vm.cgroups import CgroupTree
-from hypercell.vm.driver import SLOT_BYTES, Disk, ExitReason, Slot, Template
+from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, ExitReason, Nic, Slot, Template, Vm
 from hypercell.vm.qemu_vm import QemuVm
-from hypercell.vm.template import QemuTemplate
-from tests.support.house import eventually
-from tests.support.vm import boot_id, greet, guest_kernel, image, open_files, settings, traces
+from tests.support.vm import KINDS, boot_id, greet, guest_kernel, image, open_files, settings_for, traces
+from tests.vm.guest_tools import panicking
+from tests.vm.inspecting import ask, inserted
 from tests.vm.rig import Rig, qemu_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 
-@pytest.fixture(params=["own", "distribution"])
+@pytest.fixture(params=[f"{kind}-{kernel}" for kind in KINDS for kernel in ("own", "distribution")])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    config = settings(tmp_path, kernel=request.param)
+    kind, kernel = request.param.split("-")
+    config = settings_for(kind, tmp_path, kernel=kernel)
     rig = qemu_rig(config, guest_kernel(config))
     before = traces(config)
     yield rig
@@ -40,9 +42,8 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 
 
 @pytest.fixture
-async def template(rig: Rig) -> AsyncIterator[QemuTemplate]:
+async def template(rig: Rig) -> AsyncIterator[Template]:
     made = await rig.template()
-    assert isinstance(made, QemuTemplate)
     yield made
     made.close()
 
@@ -53,12 +54,7 @@ async def cloned(rig: Rig, template: Template, **other: Any) -> QemuVm:
     return vm
 
 
-async def ask(vm: QemuVm, command: str, **arguments: object) -> Any:
-    assert vm._qmp is not None
-    return await vm._qmp.execute(command, **arguments)
-
-
-async def test_what_one_clone_changes_no_other_sees(rig: Rig, template: QemuTemplate) -> None:
+async def test_what_one_clone_changes_no_other_sees(rig: Rig, template: Template) -> None:
     names = []
     for number in range(2):
         agent = await greet(await cloned(rig, template))
@@ -74,7 +70,7 @@ async def test_what_one_clone_changes_no_other_sees(rig: Rig, template: QemuTemp
     assert len(set(names)) == 3
 
 
-async def test_each_clone_has_its_own_disks_and_no_other(rig: Rig, template: QemuTemplate, tmp_path: Path) -> None:
+async def test_each_clone_has_its_own_disks_and_no_other(rig: Rig, template: Template, tmp_path: Path) -> None:
     root = Disk(image(tmp_path / "root.img"), read_only=True)
     specs = [rig.specification(template=template) for _ in range(2)]
     specs = [replace(spec, disks={**spec.disks, Slot.ROOT: root}) for spec in specs]
@@ -85,153 +81,13 @@ async def test_each_clone_has_its_own_disks_and_no_other(rig: Rig, template: Qem
         assert await inserted(vm) == {slot: str(disk.path) for slot, disk in spec.disks.items()}
 
 
-async def inserted(vm: QemuVm) -> dict[str, str]:
-    """Slot -> path of what is in it, by what is really open."""
-    found = {}
-    for block in await ask(vm, "query-block"):
-        node = block["inserted"]
-        if node["drv"] == "raw":
-            slot = re.sub(r".*disk-([a-z]+).*", r"\1", block["qdev"])
-            number = re.sub(r".*/", "", node["image"]["filename"])
-            found[slot] = number
-    sets = {str(each["fdset-id"]): each["fds"][0]["fd"] for each in await ask(vm, "query-fdsets")}
-    return {slot: str((Path("/proc") / str(vm.pid) / "fd" / str(sets[n])).readlink()) for slot, n in found.items()}
-
-
-async def test_a_clone_holds_exactly_the_descriptors_it_needs(rig: Rig, template: QemuTemplate) -> None:
-    vm = await cloned(rig, template, disks={})
-    await restored(vm)
-    found = [re.sub(r"\[\d+\]", "", name) for name in open_files(vm.pid)]
-    files = sorted(name for name in found if not name.startswith(("socket:", "anon_inode:")))
-    log = str(rig.config.vms / vm.id / "log.pipe")
-    memory = "/memfd:hypercell-memory (deleted)"
-    assert files == sorted(["/dev/null", log, log, memory, memory])
-
-
-async def restored(vm: QemuVm) -> None:
-    """It runs, and has let go of the state from which it was restored, which comes just after."""
-
-    async def gone() -> bool:
-        return not any("hypercell-state" in name for name in open_files(vm.pid))
-
-    await vm.running()
-    await eventually(gone)
-
-
-_VANDAL = r"""
-import ctypes, errno, mmap, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-directory, user, done = sys.argv[1], int(sys.argv[2]), []
-os.setgroups([])
-os.setresgid(user, user, user)
-os.setresuid(user, user, user)
-for name in os.listdir(directory):
-    path = f"{directory}/{name}"
-    if "memfd:hypercell" not in os.readlink(path):
-        continue
-    file = os.open(path, os.O_RDWR)
-    size = os.fstat(file).st_size
-    attempts = {
-        "write": lambda: os.pwrite(file, b"evil", 1 << 20),
-        "shrink": lambda: os.ftruncate(file, 4096),
-        "grow": lambda: os.ftruncate(file, size + 4096),
-        "map": lambda: mmap.mmap(file, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE),
-    }
-    for what, attempt in attempts.items():
-        try:
-            attempt()
-            print(what, "was possible")
-        except PermissionError:
-            done.append(what)
-    if libc.fallocate(file, 3, ctypes.c_long(0), ctypes.c_long(1 << 20)) == 0 or ctypes.get_errno() != errno.EPERM:
-        print("a hole was possible")
-    done.append("hole")
-print(sorted(done))
-"""
-
-
-async def test_a_hypervisor_cannot_alter_the_template(rig: Rig, template: QemuTemplate) -> None:
-    vm = await cloned(rig, template)
-    await restored(vm)
-    vandal = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-I", "-S", "-c", _VANDAL, f"/proc/{vm.pid}/fd", str(vm.record.uid)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert vandal.stdout.strip() == str(sorted(["write", "shrink", "grow", "map", "hole"] * 2))
-
-
-async def test_a_template_is_sealed(template: QemuTemplate) -> None:
-    assert memfd.sealed(template._memory)
-    assert memfd.sealed(template._state)
-    assert template.bytes > 1024**2
-
-
-async def test_a_state_that_was_cut_off_ends_the_clone_with_a_reason(rig: Rig, template: QemuTemplate) -> None:
-    size = os.fstat(template._state).st_size
-    for kept in (0, 100, size // 2):
-        damaged = memfd.create("damaged")
-        os.pwrite(damaged, os.pread(template._state, kept, 0), 0)
-        bad = QemuTemplate(template.key, os.dup(template._memory), damaged)
-        vm = await cloned(rig, bad)
-        bad.close()
-        end = await vm.wait()
-        assert end.reason is ExitReason.FAILED, kept
-        assert end.detail
-        with pytest.raises(VmFailed) as caught:
-            await vm.connect_agent()
-        assert caught.value.reason == ExitReason.FAILED
-        with pytest.raises(VmFailed):
-            await vm.pause()
-        await rig.driver.discard(vm.id)
-
-
-async def test_a_state_of_another_machine_ends_the_clone_with_a_reason(rig: Rig, template: QemuTemplate) -> None:
-    noise = memfd.create("noise")
-    os.pwrite(noise, os.urandom(100_000), 0)
-    vm = await cloned(rig, QemuTemplate(template.key, os.dup(template._memory), noise))
-    assert (await vm.wait()).reason is ExitReason.FAILED
-
-
-async def test_a_clone_that_is_told_nonsense_is_ended(
-    rig: Rig, template: QemuTemplate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migration, "_CAPABILITIES", {"capabilities": [{"capability": "x-none", "state": True}]})
-    vm = await cloned(rig, template)
-    end = await vm.wait()
-    assert end.reason is ExitReason.FAILED
-    assert "could not be restored" in end.detail
-
-
-async def test_a_hypervisor_that_refuses_to_be_a_clone_says_why(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_hypervisor_that_refuses_to_be_a_clone_says_why(rig: Rig, template: Template) -> None:
     first = rig.specification()
     await rig.driver.launch(first)
     thief = await cloned(rig, template, disks=first.disks)
     end = await thief.wait()
     assert end.reason is ExitReason.FAILED
     assert "lock" in end.detail
-
-
-async def test_a_template_of_a_kernel_that_was_replaced_is_refused(rig: Rig, tmp_path: Path) -> None:
-    initrd = tmp_path / "initrd"
-    initrd.write_bytes(rig.kernel.initrd.read_bytes())
-    initrd.chmod(0o644)
-    spec = rig.specification(kernel=replace(rig.kernel, initrd=initrd))
-    before = rig.driver.template_key(spec)
-    os.utime(initrd, ns=(1, 1))
-    assert rig.driver.template_key(spec) != before
-    template = QemuTemplate(before, memfd.create("memory"), memfd.create("state"))
-    with pytest.raises(InvalidArgument):
-        await rig.driver.launch(replace(spec, template=template))
-    template.close()
-
-
-async def test_a_clone_is_in_no_network_before_it_has_an_address(rig: Rig, template: QemuTemplate) -> None:
-    vm = await cloned(rig, template)
-    await vm.running()
-    assert (await ask(vm, "query-migrate-parameters"))["announce-rounds"] == 0
 
 
 async def test_several_processors_are_cloned_too(rig: Rig) -> None:
@@ -243,7 +99,7 @@ async def test_several_processors_are_cloned_too(rig: Rig) -> None:
     template.close()
 
 
-async def test_a_claim_puts_exactly_its_disks_into_the_slots(rig: Rig, template: QemuTemplate, tmp_path: Path) -> None:
+async def test_a_claim_puts_exactly_its_disks_into_the_slots(rig: Rig, template: Template, tmp_path: Path) -> None:
     vm = await cloned(rig, template, disks={Slot.ROOT: Disk(image(tmp_path / "sample"), read_only=True)})
     agent = await greet(vm)
     wanted = rig.specification()
@@ -259,7 +115,7 @@ async def test_a_claim_puts_exactly_its_disks_into_the_slots(rig: Rig, template:
     await agent.close()
 
 
-async def test_a_disk_that_is_claimed_is_locked(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_disk_that_is_claimed_is_locked(rig: Rig, template: Template) -> None:
     first, second = [await cloned(rig, template, disks={}) for _ in range(2)]
     disks = rig.specification().disks
     await rig.driver.claim(first.id, rig.specification(disks=disks))
@@ -268,7 +124,7 @@ async def test_a_disk_that_is_claimed_is_locked(rig: Rig, template: QemuTemplate
     assert "lock" in caught.value.message
 
 
-async def test_a_claim_limits_the_processor(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_claim_limits_the_processor(rig: Rig, template: Template) -> None:
     vm = await cloned(rig, template, disks={})
     born = vm.id
     await rig.driver.claim(born, rig.specification(cpu_quota=0.5))
@@ -282,7 +138,7 @@ async def test_a_claim_limits_the_processor(rig: Rig, template: QemuTemplate) ->
     assert limits == ["50000"]
 
 
-async def test_a_claimed_vm_keeps_its_console_and_log_under_its_new_name(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_claimed_vm_keeps_its_console_and_log_under_its_new_name(rig: Rig, template: Template) -> None:
     vm = await cloned(rig, template, disks={})
     spec = rig.specification()
     await rig.driver.claim(vm.id, spec)
@@ -291,7 +147,7 @@ async def test_a_claimed_vm_keeps_its_console_and_log_under_its_new_name(rig: Ri
     assert "later words" in await vm.console()
 
 
-async def test_the_name_that_a_claimed_vm_was_born_by_is_not_given_again(rig: Rig, template: QemuTemplate) -> None:
+async def test_the_name_that_a_claimed_vm_was_born_by_is_not_given_again(rig: Rig, template: Template) -> None:
     vm = await cloned(rig, template, disks={})
     born = vm.id
     await rig.driver.claim(born, rig.specification())
@@ -308,3 +164,126 @@ async def test_files_behind_slots_are_long_and_take_no_room(rig: Rig) -> None:
     status = spec.disks[Slot.WRITABLE].path.stat()
     assert status.st_size == SLOT_BYTES
     assert status.st_blocks * 512 < 1024**2
+
+
+async def test_a_clone_that_is_killed_shut_down_or_resets_tells_which(rig: Rig, template: Template) -> None:
+    killed, ended, reset = [await cloned(rig, template) for _ in range(3)]
+    rig.murder(killed)
+    end = await killed.wait()
+    assert end.reason is ExitReason.KILLED
+    assert "SIGKILL" in end.detail
+    for vm, expected, reason in ((ended, True, ExitReason.SHUTDOWN), (reset, False, ExitReason.GUEST_RESET)):
+        agent = await greet(vm)
+        if expected:
+            vm.expect_shutdown()
+        await agent.request("shutdown", {"timeout_ms": 1000})
+        assert (await vm.wait()).reason is reason
+        await agent.close()
+
+
+async def test_the_panic_of_a_clone_is_told_in_the_kernels_words(rig: Rig) -> None:
+    kernel = replace(rig.kernel, initrd=panicking(rig.kernel.initrd, rig.config.root))
+
+    async def at_once(vm: Vm) -> None:
+        """While it boots: its clones boot on, and panic."""
+
+    template = await rig.driver.make_template(rig.specification(kernel=kernel, disks={}), at_once)
+    vm = await cloned(rig, template, kernel=kernel)
+    end = await vm.wait()
+    assert end.reason is ExitReason.GUEST_PANIC
+    assert end.detail.startswith("Kernel panic - not syncing")
+    assert "Kernel panic" in await vm.console()
+    template.close()
+
+
+async def test_what_happens_to_a_clone_touches_neither_its_template_nor_its_siblings(
+    rig: Rig, template: Template
+) -> None:
+    killed, reset, hanging, well = [await cloned(rig, template) for _ in range(4)]
+    agent = await greet(well)
+    rig.murder(killed)
+    other = await greet(reset)
+    await other.request("shutdown", {"timeout_ms": 1000})
+    os.kill(hanging.pid, signal.SIGSTOP)
+    await asyncio.gather(killed.wait(), reset.wait())
+    assert await agent.request("ping") == {}
+    await (await greet(await cloned(rig, template))).close()
+    await hanging.kill()
+    assert (await hanging.wait()).reason is ExitReason.SHUTDOWN
+    for vm in (killed, reset, hanging):
+        await rig.driver.discard(vm.id)
+    assert await agent.request("ping") == {}
+    await (await greet(await cloned(rig, template))).close()
+    await agent.close()
+    await other.close()
+
+
+async def test_a_clone_is_on_the_wire_by_its_own_card_alone(rig: Rig) -> None:
+    (_, first), (name, second), (other, third) = [new_tap() for _ in range(3)]
+    template = await rig.template(nic=Nic(first, DEVICE_MAC))
+    vm, sibling = [await cloned(rig, template, nic=Nic(tap, DEVICE_MAC)) for tap in (second, third)]
+    agents = [await greet(each) for each in (vm, sibling)]
+    for number, agent in enumerate(agents, start=2):
+        mac = f"02:42:c0:00:02:{number:02x}"
+        address = {"addresses": [f"192.0.2.{number}/24"], "gateway": "192.0.2.1"}
+        card = {"device_mac": DEVICE_MAC, "mac": mac, "name": "eth0", "mtu": 1500, **address}
+        await agent.request("configure", {"interfaces": [card]})
+    for tap, number in ((name, 2), (other, 3)):
+        answered = await asyncio.to_thread(who_has, tap, number)
+        assert answered == bytes([0x02, 0x42, 0xC0, 0, 2, number])
+    assert await asyncio.to_thread(who_has, name, 3, 0.3) is None
+    for agent in agents:
+        await agent.close()
+    template.close()
+
+
+def new_tap() -> tuple[str, int]:
+    """A tap that is up, in the tests' own network: its name and descriptor."""
+    tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    asked = struct.pack("16sH22x", b"hctest%d", 0x0002 | 0x1000 | 0x4000)  # IFF_TAP, IFF_NO_PI, IFF_VNET_HDR
+    name = fcntl.ioctl(tap, 0x400454CA, asked)[:16].rstrip(b"\0")
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH22x", name, 0x1 | 0x40))  # SIOCSIFFLAGS: IFF_UP, IFF_RUNNING
+    return name.decode(), tap
+
+
+def who_has(tap: str, number: int, patience: float = 10.0) -> bytes | None:
+    """Who says to be 192.0.2.*number*, asked by ARP (RFC 826) as a probe, which is asked again each second."""
+    mine = bytes([2, 0, 0, 0, 0, 1])
+    question = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mine + bytes(4) + bytes(6) + bytes([192, 0, 2, number])
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as wire:
+        wire.bind((tap, 0x0806))
+        wire.settimeout(min(patience, 1.0))
+        for _ in range(max(1, int(patience))):
+            wire.send(b"\xff" * 6 + mine + b"\x08\x06" + question)
+            try:
+                while True:
+                    frame = wire.recv(2048)
+                    if frame[20:22] == b"\0\2" and frame[28:32] == bytes([192, 0, 2, number]):
+                        return frame[22:28]
+            except TimeoutError:
+                continue
+    return None
+
+
+async def test_a_clone_whose_card_is_none_ends_and_says_why(rig: Rig) -> None:
+    template = await rig.template(nic=Nic(new_tap()[1], DEVICE_MAC))
+    spec = rig.specification(template=template, nic=Nic(os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC), DEVICE_MAC))
+    try:
+        vm = await rig.driver.launch(spec)
+    except VmFailed as error:
+        assert error.reason == "hypervisor-failed"
+    else:
+        end = await vm.wait()
+        assert end.reason is ExitReason.FAILED
+        assert "tap" in end.detail or "TUN" in end.detail
+    template.close()
+
+
+async def test_many_clones_at_once_are_as_many_strangers(rig: Rig, template: Template) -> None:
+    vms = await asyncio.gather(*(cloned(rig, template) for _ in range(10)))
+    agents = await asyncio.gather(*map(greet, vms))
+    assert len({await boot_id(agent) for agent in agents}) == 10
+    assert len({vm.pid for vm in vms}) == len({vm.record.uid for vm in vms}) == 10
+    for agent in agents:
+        await agent.close()
