@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,13 @@ import pytest
 
 from hypercell.base.errors import VmFailed
 from hypercell.vm import program
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests change in a moment what on a machine changes once a year."""
+    monkeypatch.setattr(program, "LASTS", 0.0)
+    monkeypatch.setattr(program, "_chosen", {})
 
 
 @pytest.fixture
@@ -51,6 +59,18 @@ def test_one_that_hypervisors_cannot_reach_is_left_alone_and_named(slim: Path, d
     chosen = program.choose()
     assert chosen.path == str(distribution)
     assert str(slim) in chosen.reason
+
+
+def test_a_choice_is_made_anew_when_it_is_old(slim: Path, distribution: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(program, "LASTS", 60.0)
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    assert program.choose().path == str(distribution)
+    make(slim)
+    now[0] = 59.0
+    assert program.choose().path == str(distribution)
+    now[0] = 60.0
+    assert program.choose().path == str(slim)
 
 
 def test_what_the_settings_name_is_taken(slim: Path, distribution: Path, tmp_path: Path) -> None:

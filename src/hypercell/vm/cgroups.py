@@ -46,11 +46,17 @@ def parent_name(run: Path) -> str:
     return "hypercell-" + hashlib.sha256(bytes(run)).hexdigest()[:8]
 
 
-def _value(path: Path) -> str:
+def _value(path: Path | str) -> str:
+    """What stands in a file, nothing if it is missing: at each end of a VM most of some twenty are."""
     try:
-        return path.read_text()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123
+        try:
+            return file.read().decode(errors="replace")
+        except OSError:
+            return ""
 
 
 def _write(path: Path, value: str) -> None:
@@ -217,19 +223,19 @@ def usage(groups: list[Path]) -> Usage:
     kills: int | None = None
     own_limit: bool | None = None
     for group in groups:
-        if is_digits(text := _value(group / "cpuacct.usage").strip(), longest=20):
+        if is_digits(text := _value(f"{group}/cpuacct.usage").strip(), longest=20):
             cpu = int(text)
-        for line in _value(group / "cpu.stat").splitlines():
+        for line in _value(f"{group}/cpu.stat").splitlines():
             if line.startswith("usage_usec "):
                 cpu = int(line.split()[1]) * 1000
         for file in ("memory.oom_control", "memory.events"):
-            for line in _value(group / file).splitlines():
+            for line in _value(f"{group}/{file}").splitlines():
                 name, _, count = line.partition(" ")
                 if name == "oom_kill":
                     kills = int(count)
                 elif name == "oom":
                     own_limit = int(count) > 0
-        if _value(group / "memory.failcnt").strip() == "0":  # v1 counts full page caches too: only none says something
+        if _value(f"{group}/memory.failcnt").strip() == "0":  # v1 counts full page caches too: only none says something
             own_limit = False
     return Usage(cpu, kills, own_limit)
 
@@ -238,14 +244,14 @@ def remove(groups: list[Path]) -> None:
     """Kill what is in *groups* and remove them, and their parents with the last. What is gone is no error."""
     for group in groups:
         for attempt in range(50):
-            for pid in _value(group / "cgroup.procs").split():
-                with contextlib.suppress(OSError):
-                    os.kill(int(pid), signal.SIGKILL)
             try:
                 group.rmdir()
             except FileNotFoundError:
                 break
             except OSError:
+                for pid in _value(group / "cgroup.procs").split():
+                    with contextlib.suppress(OSError):
+                        os.kill(int(pid), signal.SIGKILL)
                 time.sleep(0.002 * attempt)  # the kernel is still taking the process apart
             else:
                 break

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from hypercell.base.errors import VmFailed
 AUTO = "auto"
 DISTRIBUTION = "qemu-system-x86_64"
 SLIM = built("qemu") / "bin" / DISTRIBUTION
+LASTS = 1.0
+"""Seconds for which a choice is good: making it looks at a dozen files, and a start asks several times."""
+_chosen: dict[str, tuple[Program, float]] = {}
+"""By setting: the choice, and until when it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,13 @@ class Program:
 
 def choose(setting: str = AUTO) -> Program:
     """The QEMU for the setting `auto`, the name of a program on the PATH, or a path. Raises `VmFailed`."""
+    known, now = _chosen.get(setting), time.monotonic()
+    if known is None or now >= known[1]:
+        known = _chosen[setting] = (_choose(setting), now + LASTS)
+    return known[0]
+
+
+def _choose(setting: str) -> Program:
     if setting != AUTO:
         return Program(_find(setting), "chosen by the settings")
     if not SLIM.exists():

@@ -17,6 +17,7 @@ import shutil
 import socket
 import stat
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 
 from hypercell.base.errors import Internal, InvalidArgument
@@ -35,6 +36,7 @@ _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_ID - 1}}}")
 _LARGEST_RECORD = 64 * 1024
 
 
+@cache
 def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 

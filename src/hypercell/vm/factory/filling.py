@@ -76,8 +76,10 @@ class Filler:
             yield
         finally:
             self._starts -= 1
-            self._quiet_at = asyncio.get_running_loop().time() + QUIET
-            self._wake.set()
+            loop = asyncio.get_running_loop()
+            self._quiet_at = loop.time() + QUIET
+            if self._budget:  # else nothing is to be made ready, and templates can wait for the next look
+                loop.call_at(self._quiet_at, self._wake.set)
 
     def bury(self, pooled: Pooled) -> None:
         """End one that was taken out of the pool, in the background."""
