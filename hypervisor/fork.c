@@ -38,8 +38,9 @@
 #include "sysemu/seccomp.h"
 #include "sysemu/tcg.h"
 
-/* The descriptors of a command, in this order; the last one only for a machine with a card. */
-enum { OUTPUT, CONTROL, CONTROL_LISTENER, CONSOLE, CONSOLE_LISTENER, AGENT_LISTENER, TAP, MOST };
+/* The descriptors of a command, in this order; a tap only for a machine with a card. The entrances of control groups
+ * follow: files of which each wants to be told by the process itself that it comes in. */
+enum { OUTPUT, CONTROL, CONTROL_LISTENER, CONSOLE, CONSOLE_LISTENER, AGENT_LISTENER, TAP, OWN, MOST = TCP_MAX_FDS };
 
 extern char **qemu_argv;
 
@@ -95,12 +96,15 @@ static bool prepare(Error **errp)
     return true;
 }
 
+static int own(void)
+{
+    return qemu_find_netdev("net0") ? OWN : TAP;
+}
+
 static bool may_fork(int descriptors, Error **errp)
 {
-    int wanted = qemu_find_netdev("net0") ? MOST : TAP;
-
-    if (descriptors != wanted) {
-        error_setg(errp, "%d descriptors instead of %d", descriptors, wanted);
+    if (descriptors < own() || descriptors >= MOST) {
+        error_setg(errp, "%d descriptors instead of %d and those of its groups", descriptors, own());
     } else if (!tcg_enabled()) {
         error_setg(errp, "only an emulated machine can be forked");
     } else if (runstate_is_running()) {
@@ -206,6 +210,19 @@ static bool renew_all(void)
     return done;
 }
 
+/* Whoever enters alone, and by itself, need not wait for the whole machine to be quiet (kernel/cgroup/cgroup.c,
+ * cgroup_procs_write_start): a hundredth of a second and more. */
+static bool enter(const int *entrances, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (write(entrances[i], "0", 1) < 0 && errno == EBADF) { /* one that refuses is left empty */
+            return false;
+        }
+    }
+    close_all(entrances, count);
+    return true;
+}
+
 /* From here on it is another user, without the right to become yet another. */
 static bool change_user(uint32_t user)
 {
@@ -250,10 +267,11 @@ static void become(const char *name, uint32_t user, int *given, int count, int t
     pid_t self = getpid();
 
     check(dup2(given[OUTPUT], 1) == 1 && dup2(given[OUTPUT], 2) == 2 && close(given[OUTPUT]) == 0, "open its log");
+    check(enter(given + own(), count - own()), "enter its control groups");
     check(replace_channel("qmp0", given[CONTROL], given[CONTROL_LISTENER]), "take over the control socket");
     check(replace_channel("con0", given[CONSOLE], given[CONSOLE_LISTENER]), "take over the console");
     check(replace_channel("ag0", -1, given[AGENT_LISTENER]), "take over the agent's socket");
-    check(count <= TAP || tap_replace(qemu_find_netdev("net0"), given[TAP]) == 0, "take over the tap");
+    check(own() == TAP || tap_replace(qemu_find_netdev("net0"), given[TAP]) == 0, "take over the tap");
     check(renew_all(), "renew what it shares");
     check(change_user(user), "become another user");
     rename_process(name);
@@ -297,8 +315,8 @@ static pid_t fork_away(int *told)
 ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
 {
     ForkedMachine *forked;
-    int given[MOST + 1], told[2] = { -1, -1 }; /* one more, to see one too many */
-    int count = qemu_chr_fe_get_msgfds(&monitor_cur()->chr, given, MOST + 1);
+    int given[MOST], told[2] = { -1, -1 };
+    int count = qemu_chr_fe_get_msgfds(&monitor_cur()->chr, given, MOST);
     pid_t pid;
 
     if (!may_fork(count, errp)) {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Becomes a hypervisor: another user, without groups, with the listed descriptors and nothing else of the daemon's.
 //
-//     launch [--may-change-user] UID GROUPS DESCRIPTORS PROGRAM [ARGUMENT…]
+//     launch [--may-change-user] UID GROUPS ENTRANCES DESCRIPTORS PROGRAM [ARGUMENT…]
 //
-// GROUPS and DESCRIPTORS are numbers with commas between them; none is an empty string. The user's own group has the
-// number UID. Descriptors 0 to 2 stay. What goes wrong is said on standard error, and ends it with status 127.
+// GROUPS, ENTRANCES and DESCRIPTORS are numbers with commas between them; none is an empty string. The user's own group
+// has the number UID. ENTRANCES are descriptors of control groups' lists of processes, which it joins: who does so by
+// itself, and alone, need not wait for the whole machine to be quiet (kernel/cgroup/cgroup.c). Descriptors 0 to 2 stay. What goes wrong is said on standard error, and ends it with status 127.
 // A hypervisor that is forked (hypervisor/fork.c) may become other users, and have no other right of root's.
 //
 // The daemon could do all this between fork and exec, but a fork copies its page tables, which takes milliseconds; to
@@ -54,6 +55,17 @@ static size_t parse(const char *text, unsigned numbers[NUMBERS_MAX])
 		text = *end == ',' ? end + 1 : end;
 	}
 	return count;
+}
+
+// A group that refuses is left empty.
+static void enter(const char *entrances)
+{
+	unsigned entrance[NUMBERS_MAX];
+	size_t count = parse(entrances, entrance);
+
+	for (size_t i = 0; i < count; i++)
+		if (write((int)entrance[i], "0", 1) < 0 && errno == EBADF)
+			fail("control group");
 }
 
 static void keep_only(const char *descriptors)
@@ -114,15 +126,16 @@ int main(int argc, char **argv)
 
 	argc -= may_change;
 	argv += may_change;
-	if (argc < 5) {
+	if (argc < 6) {
 		errno = EINVAL;
 		fail("usage");
 	}
 	umask(077);
 	if (chdir("/") != 0 || setrlimit(RLIMIT_CORE, &none) != 0)
 		fail("/");
-	keep_only(argv[3]);
+	enter(argv[3]);
+	keep_only(argv[4]);
 	become(argv[1], argv[2], may_change);
-	execv(argv[4], argv + 4);
-	fail(argv[4]);
+	execv(argv[5], argv + 5);
+	fail(argv[5]);
 }

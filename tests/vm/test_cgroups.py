@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -167,13 +168,19 @@ def test_daemons_with_other_directories_have_other_parents(tmp_path: Path) -> No
     assert parent_name(Config().run) == "hypercell"
 
 
+def _join(groups: list[Path], pid: int) -> None:
+    for entrance in cgroups.entrances(groups):
+        os.write(entrance, str(pid).encode())
+        os.close(entrance)
+
+
 @pytest.mark.root
 def test_removal_ends_what_is_left_in_a_group(tmp_path: Path) -> None:
     tree = CgroupTree.of_host(tmp_path)
     groups = tree.create("vm")
     process = subprocess.Popen(["sleep", "1000"])
     try:
-        cgroups.join(groups, process.pid)
+        _join(groups, process.pid)
         cgroups.remove(groups)
         if groups:
             assert process.wait(10) == -9
@@ -208,7 +215,7 @@ def test_who_breaks_out_into_a_hypervisor_gets_no_more_than_it_has(
     groups = tree.create("vm", Limits(memory=64 << 20, tasks=20))
     process = subprocess.Popen([sys.executable, "-c", _GREEDY, what], stdin=subprocess.PIPE)
     try:
-        cgroups.join(groups, process.pid)
+        _join(groups, process.pid)
         process.communicate(b"go\n", timeout=60)
         assert process.returncode == ends
         assert bool(cgroups.usage(groups).oom_kills) is (what == "memory")

@@ -90,8 +90,7 @@ STEPS: list[Step] = [
     (command_line, "build", False),
     (spawn, "spawn", False),
     (spawn, "spawn", True),
-    (cgroups, "join", False),
-    (cgroups, "join", True),
+    (cgroups, "entrances", False),
     (processes.Process, "child", False),
     (QemuVm, "attach", False),
 ]

@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from hypercell.vm import spawn
+from hypercell.vm import cgroups, spawn
+from hypercell.vm.cgroups import CgroupTree
 
 pytestmark = pytest.mark.root
 
@@ -32,15 +33,6 @@ for n in $(ls /proc/$$/fd); do [ $n -lt 3 ] || echo "descriptor $n"; done
 """
 
 
-@pytest.fixture(params=["launcher", "fork"])
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    if request.param == "fork":
-        monkeypatch.setattr(spawn, "LAUNCHER", tmp_path / "missing")
-    elif not spawn.LAUNCHER.exists():
-        pytest.skip("the launcher is not built: make launch")
-    return str(request.param)
-
-
 @pytest.fixture
 def stray() -> Iterator[int]:
     """A descriptor that a child would inherit."""
@@ -50,17 +42,19 @@ def stray() -> Iterator[int]:
     os.close(descriptor)
 
 
-def report(command: list[str], groups: list[int], inherited: list[int]) -> tuple[int, list[str]]:
+def report(
+    command: list[str], groups: list[int], inherited: list[int], entrances: Sequence[int] = ()
+) -> tuple[int, list[str]]:
     """Its exit status and what it says."""
     reader, writer = os.pipe()
-    pid = spawn.spawn(command, USER, groups, inherited, writer)
+    pid = spawn.spawn(command, USER, groups, list(entrances), inherited, writer)
     os.close(writer)
     with os.fdopen(reader) as file:
         said = file.read().splitlines()
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
 
 
-def test_a_hypervisor_starts_with_what_it_needs_and_nothing_else(way: str, stray: int) -> None:
+def test_a_hypervisor_starts_with_what_it_needs_and_nothing_else(stray: int) -> None:
     wanted = os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)
     try:
         status, said = report(["/bin/sh", "-c", _REPORT], [12345], [wanted])
@@ -82,17 +76,17 @@ def test_a_hypervisor_starts_with_what_it_needs_and_nothing_else(way: str, stray
     assert f"descriptor {stray}" not in said
 
 
-def test_a_hypervisor_has_no_groups_unless_it_is_given_some(way: str) -> None:
+def test_a_hypervisor_has_no_groups_unless_it_is_given_some() -> None:
     assert report(["/bin/sh", "-c", "id -G"], [], []) == (0, [str(USER)])
 
 
-def test_what_the_daemon_is_stays_as_it_was(way: str) -> None:
+def test_what_the_daemon_is_stays_as_it_was() -> None:
     before = resource.getrlimit(resource.RLIMIT_CORE), os.umask(0o22), Path.cwd()
     report(["/bin/true"], [], [])
     assert (resource.getrlimit(resource.RLIMIT_CORE), os.umask(before[1]), Path.cwd()) == before
 
 
-def test_a_program_that_is_missing_is_told(way: str) -> None:
+def test_a_program_that_is_missing_is_told() -> None:
     try:
         status, said = report(["/nonexistent/qemu"], [], [])
     except FileNotFoundError:
@@ -101,19 +95,36 @@ def test_a_program_that_is_missing_is_told(way: str) -> None:
     assert said == ["launch: /nonexistent/qemu: No such file or directory"]
 
 
+def test_a_hypervisor_is_in_its_control_groups_before_it_begins(tmp_path: Path) -> None:
+    tree = CgroupTree.of_host(tmp_path)
+    groups = tree.create("vm")
+    entrances = cgroups.entrances(groups)
+    try:
+        assert len(entrances) == len(groups)
+        status, said = report(["/bin/cat", "/proc/self/cgroup"], [], [], entrances)
+    finally:
+        for entrance in entrances:
+            os.close(entrance)
+        cgroups.remove(groups)
+    assert status == 0
+    assert sum(line.endswith(f"/{tree.parent}/vm") for line in said) == len(groups)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
         ["1"],
-        ["0", "", "", "/bin/true"],
-        ["x", "", "", "/bin/true"],
-        ["-1", "", "", "/bin/true"],
-        ["1,2", "", "", "/bin/true"],
-        ["1", "", "999", "/bin/true"],
-        ["1", "a", "", "/bin/true"],
-        ["99999999999", "", "", "/bin/true"],
-        ["1", ",".join(["1"] * 33), "", "/bin/true"],
+        ["0", "", "", "", "/bin/true"],
+        ["x", "", "", "", "/bin/true"],
+        ["-1", "", "", "", "/bin/true"],
+        ["1,2", "", "", "", "/bin/true"],
+        ["1", "", "", "999", "/bin/true"],
+        ["1", "", "999", "", "/bin/true"],
+        ["1", "", "x", "", "/bin/true"],
+        ["1", "a", "", "", "/bin/true"],
+        ["99999999999", "", "", "", "/bin/true"],
+        ["1", ",".join(["1"] * 33), "", "", "/bin/true"],
     ],
 )
 def test_the_launcher_refuses_nonsense(arguments: list[str]) -> None:

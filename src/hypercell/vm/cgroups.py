@@ -211,11 +211,20 @@ def _limit(group: Path, hierarchy: Hierarchy, limits: Limits) -> None:
             _write(group / name, value)
 
 
-def join(groups: list[Path], pid: int) -> None:
-    """Move *pid* into *groups*. A group that refuses is left empty; metering then uses /proc."""
+def entrances(groups: list[Path]) -> list[int]:
+    """Descriptors through which a process joins *groups*, by writing `0` to each. A group that refuses is left out;
+    metering then uses /proc.
+
+    On v1, for one that has a single thread: moving a whole process, or another one, has the kernel wait for all
+    processors (some hundredths of a second, on an idle machine).
+    """
+    opened = []
     for group in groups:
-        with contextlib.suppress(OSError):
-            _write(group / "cgroup.procs", str(pid))
+        for name in ("tasks", "cgroup.procs"):
+            with contextlib.suppress(OSError):
+                opened.append(os.open(group / name, os.O_WRONLY | os.O_CLOEXEC))
+                break
+    return opened
 
 
 def usage(groups: list[Path]) -> Usage:

@@ -87,12 +87,12 @@ class ControlPair:
         self._control, self._their_control = _pair(undo, theirs)
         self._console, self._their_console = _pair(undo, theirs)
 
-    def given(self, output: int, inherited: Descriptors) -> list[int]:
+    def given(self, output: int, inherited: Descriptors, entrances: list[int]) -> list[int]:
         """What the new VM is given, in the order of hypervisor/fork.c."""
         control = (self._their_control.fileno(), inherited.qmp)
         console = (self._their_console.fileno(), inherited.console)
         tap = () if inherited.tap is None else (inherited.tap,)
-        return [output, *control, *console, inherited.agent, *tap]
+        return [output, *control, *console, inherited.agent, *tap, *entrances]
 
     async def streams(self) -> tuple[Streams, Streams]:
         """Control and console, which are the caller's from then on; all are closed when it fails."""

@@ -125,13 +125,16 @@ class QemuDriver:
                 directory.mark(records.HALF_MADE)
             output = directory.make_pipe(records.LOG_PIPE)
             descriptors.callback(os.close, output)
+            entrances = cgroups.entrances(groups)
+            for entrance in entrances:
+                descriptors.callback(os.close, entrance)
             if isinstance(spec.template, LivingTemplate):
                 pair = ControlPair(undo, descriptors)
-                pid, slots = await spec.template.fork(spec.id, record.uid, pair.given(output, inherited))
+                pid, slots = await spec.template.fork(spec.id, record.uid, pair.given(output, inherited, entrances))
             else:
                 command = command_line.build(program, record.accelerator, spec, inherited, forking)
-                pid = spawn.spawn(command, record.uid, _groups(record.accelerator), inherited.all(), output, forking)
-            cgroups.join(groups, pid)
+                rights = _groups(record.accelerator)
+                pid = spawn.spawn(command, record.uid, rights, entrances, inherited.all(), output, forking)
             process = Process.child(pid)
             undo.callback(process.close)
             record = replace(record, pid=pid, start_time=start_time(pid))

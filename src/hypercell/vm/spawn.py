@@ -3,13 +3,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import signal
 import stat
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 from hypercell.base.config import built
@@ -67,14 +63,18 @@ def open_boot_file(path: Path) -> int:
 
 
 def spawn(
-    command: list[str], user: int, groups: list[int], inherited: list[int], output: int, forking: bool = False
+    command: list[str],
+    user: int,
+    groups: list[int],
+    entrances: list[int],
+    inherited: list[int],
+    output: int,
+    forking: bool = False,
 ) -> int:
-    """Start *command* and return its process number; the caller waits for it. *forking*: it may become other users,
-    for which there must be a launcher. Raises `OSError`."""
-    if not LAUNCHER.exists() and not forking:
-        return _fork(command, user, groups, inherited, output)
-    # Between fork and exec, the page tables of a daemon with many VMs are copied, which takes milliseconds.
-    names = (",".join(map(str, numbers)) for numbers in (groups, inherited))
+    """Start *command* and return its process number; the caller waits for it. *entrances* are those of its control
+    groups; *forking*: it may become other users. Raises `OSError`."""
+    # Between fork and exec, the page tables of a daemon with many VMs would be copied, which takes milliseconds.
+    names = (",".join(map(str, numbers)) for numbers in (groups, entrances, inherited))
     return os.posix_spawn(
         LAUNCHER,
         [LAUNCHER.name, *(["--may-change-user"] * forking), str(user), *names, *command],
@@ -82,42 +82,10 @@ def spawn(
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             *((os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)),
-            *((os.POSIX_SPAWN_DUP2, number, number) for number in inherited),  # which makes it inheritable
+            # Which makes them inheritable.
+            *((os.POSIX_SPAWN_DUP2, number, number) for number in (*entrances, *inherited)),
         ],
         setsid=True,
         setsigmask=(),
         setsigdef=_IGNORED_BY_PYTHON,
     )
-
-
-def _fork(command: list[str], user: int, groups: list[int], inherited: list[int], output: int) -> int:
-    """What the launcher does, without it."""
-    with _no_core():
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=inherited,
-            env=_ENVIRONMENT,
-            cwd="/",
-            user=user,
-            group=user,
-            extra_groups=groups,
-            umask=0o077,
-            start_new_session=True,
-        )
-    process.returncode = 0  # it is waited for by its descriptor: this object must not do so
-    return process.pid
-
-
-@contextlib.contextmanager
-def _no_core() -> Iterator[None]:
-    """A core would hold the memory of a guest. The limit is inherited: that of another user's process can only be
-    changed with a capability that a daemon in a container may lack."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_CORE, (soft, hard))
