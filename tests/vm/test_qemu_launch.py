@@ -73,6 +73,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, step: Step, error: Callable[[], Bas
         patch.setattr(owner, name, broken(error, getattr(owner, name) if after else None))
         if error is Died:
             patch.setattr(QemuDriver, "discard", broken(Died))
+            patch.setattr("hypercell.vm.qemu.end_child", broken(Died))
         yield
 
 

@@ -38,7 +38,7 @@ def find_hypervisor(uid: int, vm_id: str) -> int:
     For a launch that was cut short between starting the process and writing down its number. One that was forked has
     its name in the place of a longer one (hypervisor/fork.c).
     """
-    wanted = re.compile(rb"\0-name\0" + re.escape(vm_id.encode()) + rb" *\0")
+    wanted = re.compile(rb"\x00-name\x00" + re.escape(vm_id.encode()) + rb" *\x00")  # "\0" may go on with a digit
     for entry in os.scandir(_PROC):
         if is_digits(entry.name):
             with contextlib.suppress(OSError):
@@ -53,6 +53,14 @@ def adopt_orphans() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def end_child(pid: int) -> None:
+    """Kill our own child *pid*, which nobody waits for, and wait for it: it is not worth while to do something else
+    meanwhile."""
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 class Process:

@@ -21,7 +21,7 @@ from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
 from hypercell.vm.forking import ControlPair, LivingTemplate, can_fork
 from hypercell.vm.limits import Limits
-from hypercell.vm.processes import Process, adopt_orphans, find_hypervisor, start_time
+from hypercell.vm.processes import Process, adopt_orphans, end_child, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.records import Record, VmDirectory
@@ -135,6 +135,7 @@ class QemuDriver:
                 command = command_line.build(program, record.accelerator, spec, inherited, forking)
                 rights = _groups(record.accelerator)
                 pid = spawn.spawn(command, record.uid, rights, entrances, inherited.all(), output, forking)
+            undo.callback(end_child, pid)
             process = Process.child(pid)
             undo.callback(process.close)
             record = replace(record, pid=pid, start_time=start_time(pid))
@@ -197,7 +198,7 @@ class QemuDriver:
         vm = await self._start(spec, forking=True)
         try:
             await settle(vm)
-            await vm.fill({})  # what it had is no clone's, and would be kept open as long as any of them lives
+            await vm.empty()  # what it had is no clone's
             await vm.pause()
             size = (await vm.host_usage()).pss_bytes
         except BaseException:

@@ -234,6 +234,12 @@ class QemuVm:
             raise VmFailed(f"a disk cannot be inserted: {error.message}", "hypervisor-failed") from error
         self._start(self.slots.tidy(self._qmp))
 
+    async def empty(self) -> None:
+        """Have nothing in the slots. Returns when the files that were there are closed, for which it has to run; raises
+        `VmFailed`."""
+        await self.fill({})
+        await asyncio.wait(self._tasks[-1:])
+
     async def _control(self, command: str) -> None:
         await self.running()
         if self._qmp is None:
