@@ -331,6 +331,25 @@ async def test_configure_makes_it_no_longer_fresh() -> None:
     await vm.agent.close()
 
 
+async def test_a_rehearsed_guest_is_still_nobody() -> None:
+    vm = await Vm().connect()
+    for number in range(2):
+        answer = await vm.agent.request(
+            "configure", {"hostname": f"h{number}", "clock_ns": 10**18, "entropy": "AAAA", "rehearsal": True}
+        )
+        assert (answer["boot_id"], answer["hostname"], answer["clock_ns"]) == ("", f"h{number}", 10**18)
+        await vm.connect()
+        assert vm.agent.welcome.fresh
+        assert vm.agent.welcome.boot_id == ""
+    first = await vm.agent.request("configure", {"entropy": "AAAA"})
+    assert len(first["boot_id"]) == 36
+    late = await vm.agent.request("configure", {"entropy": "AAAA", "rehearsal": True})
+    assert late["boot_id"] == first["boot_id"]
+    await vm.connect()
+    assert not vm.agent.welcome.fresh
+    await vm.agent.close()
+
+
 async def test_a_fake_guest_can_pass_itself_off_as_another() -> None:
     vm = await Vm().connect()
     vm.guest.faults.replies["configure"] = {"random": "0" * 32}

@@ -49,6 +49,35 @@ async def test_the_boot_id_is_the_kernels_and_not_made_before_there_is_entropy(b
     assert seen.stdout.decode().strip() == first["boot_id"]
 
 
+async def test_a_machine_that_rehearsed_its_identity_is_still_nobody(boot: Boot) -> None:
+    guest = await boot(configured=False)
+    proofs = set()
+    for number in range(2):
+        answer = await guest.ask(
+            "configure", hostname=f"h{number}", clock_ns=10**18, entropy=random_text(), rehearsal=True
+        )
+        assert (answer["boot_id"], answer["hostname"]) == ("", f"h{number}")
+        assert 10**18 <= answer["clock_ns"] < 10**18 + 10**11
+        proofs.add(answer["random"])
+        welcome = (await guest.reconnect()).welcome
+        assert (welcome.fresh, welcome.boot_id) == (True, "")
+        assert not (await guest.ask("state"))["configured"]
+    first = await guest.ask("configure", hostname="somebody", entropy=random_text(), clock_ns=time.time_ns())
+    welcome = (await guest.reconnect()).welcome
+    assert (welcome.fresh, welcome.boot_id) == (False, first["boot_id"])
+    assert len(first["boot_id"]) == 36
+    assert len({*proofs, first["random"]}) == 3
+    late = await guest.ask("configure", entropy=random_text(), rehearsal=True)
+    assert late["boot_id"] == first["boot_id"]
+    assert not (await guest.reconnect()).welcome.fresh
+
+
+async def test_a_rehearsal_must_be_yes_or_no(boot: Boot) -> None:
+    guest = await boot(configured=False)
+    with pytest.raises(InvalidArgument):
+        await guest.ask("configure", hostname="h", rehearsal="yes")
+
+
 async def test_the_clock_can_be_set_again(guest: Guest) -> None:
     await guest.ask("configure", clock_ns=time.time_ns() + 86400 * 10**9)
     await guest.ask("configure", clock_ns=time.time_ns())

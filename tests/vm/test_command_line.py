@@ -56,6 +56,21 @@ def test_the_command_line_is_what_was_agreed() -> None:
     assert build("qemu", "tcg", SPEC, INHERITED) == golden(GOLDEN)
 
 
+def test_one_that_others_are_forked_of_may_fork_and_has_room_for_their_names() -> None:
+    words, others = build("qemu", "tcg", SPEC, INHERITED, forking=True), build("qemu", "tcg", SPEC, INHERITED)
+    assert value(words, "-name") == "abc" + " " * 125
+    assert value(words, "-sandbox") == "on,obsolete=deny,resourcecontrol=deny"
+    different = {number for number, pair in enumerate(zip(words, others, strict=True)) if pair[0] != pair[1]}
+    assert different == {others.index("-name") + 1, others.index("-sandbox") + 1}
+
+
+@pytest.mark.parametrize("forking", [False, True])
+def test_no_random_number_of_a_device_comes_from_a_seed(forking: bool) -> None:
+    """A hypervisor without one keeps no state of its own to draw from, that its forks would share: it asks the host."""
+    words = build("qemu", "tcg", SPEC, INHERITED, forking)
+    assert not [word for word in words if "seed" in word or "rng" in word]
+
+
 def test_no_path_of_an_image_reaches_the_command_line() -> None:
     assert not [word for word in build("qemu", "tcg", SPEC, INHERITED) if "/i/" in word or "/c/" in word]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a hypervisor is started: by the launcher, and by a fork where that is not built, with the same result."""
+"""How a hypervisor is started."""
 
 from __future__ import annotations
 
@@ -43,11 +43,15 @@ def stray() -> Iterator[int]:
 
 
 def report(
-    command: list[str], groups: list[int], inherited: list[int], entrances: Sequence[int] = ()
+    command: list[str],
+    groups: list[int],
+    inherited: list[int],
+    entrances: Sequence[int] = (),
+    forking: bool = False,
 ) -> tuple[int, list[str]]:
     """Its exit status and what it says."""
     reader, writer = os.pipe()
-    pid = spawn.spawn(command, USER, groups, list(entrances), inherited, writer)
+    pid = spawn.spawn(command, USER, groups, list(entrances), inherited, writer, forking)
     os.close(writer)
     with os.fdopen(reader) as file:
         said = file.read().splitlines()
@@ -78,6 +82,35 @@ def test_a_hypervisor_starts_with_what_it_needs_and_nothing_else(stray: int) -> 
 
 def test_a_hypervisor_has_no_groups_unless_it_is_given_some() -> None:
     assert report(["/bin/sh", "-c", "id -G"], [], []) == (0, [str(USER)])
+
+
+_RIGHTS = r"""
+import os
+kept = [line.split() for line in open("/proc/self/status") if line.startswith("Cap") and not line.startswith("CapBnd")]
+print(os.getresuid(), os.getgroups(), sorted({(name, int(value, 16)) for name, value in kept}))
+for attempt in (lambda: os.kill(1, 0), lambda: os.listdir("/proc/1/fd"), lambda: os.chroot("/")):
+    try:
+        attempt()
+        print("was possible")
+    except PermissionError:
+        pass
+try:
+    os.setresgid(77, 77, 77)
+    os.setresuid(77, 77, 77)
+except PermissionError:
+    pass
+print(os.getresuid(), os.getresgid())
+"""
+
+
+@pytest.mark.parametrize("forking", [False, True])
+def test_only_a_hypervisor_that_forks_may_become_another_user_and_no_more(forking: bool) -> None:
+    status, said = report(["/usr/bin/python3", "-I", "-S", "-c", _RIGHTS], [], [], forking=forking)
+    rights = 1 << 6 | 1 << 7 if forking else 0  # CAP_SETGID, CAP_SETUID
+    sets = [(name, rights) for name in ("CapAmb:", "CapEff:", "CapInh:", "CapPrm:")]
+    user = 77 if forking else USER
+    assert status == 0
+    assert said == [f"{(USER,) * 3} [] {sets}", f"{(user,) * 3} {(user,) * 3}"]
 
 
 def test_what_the_daemon_is_stays_as_it_was() -> None:
