@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from hypercell.base import db as room
 from hypercell.base.db import Database, Transaction
 from hypercell.base.errors import HypercellError, Internal, NoSpace, Unavailable
 
@@ -94,7 +95,8 @@ async def test_what_was_committed_survives_kill_9(tmp_path: Path) -> None:
         "    db = await Database.open(pathlib.Path(sys.argv[1]))\n"
         "    await db.run(lambda tx: tx.execute('CREATE TABLE t (n INTEGER)'))\n"
         "    for number in range(50):\n"
-        "        await db.run(lambda tx: tx.execute('INSERT INTO t VALUES (?)', (number,)))\n"
+        "        await (db.note if number % 2 else db.run)(\n"
+        "            lambda tx: tx.execute('INSERT INTO t VALUES (?)', (number,)))\n"
         "    os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())\n"
     )
@@ -185,6 +187,64 @@ async def test_a_look_sees_what_was_to_be_written_when_it_was_asked_for(db: Data
         assert await db.look(count) == number + 1
         await writing
     assert await db.look(count) == 20
+
+
+def put(tx: Transaction) -> None:
+    tx.execute("INSERT INTO t (s) VALUES ('x')")
+
+
+async def test_a_note_is_written_when_it_returns_and_needs_no_turn_of_the_loop(db: Database, tmp_path: Path) -> None:
+    noting = db.note(put)
+    with pytest.raises(StopIteration):
+        noting.send(None)  # over at its first step
+    other = sqlite3.connect(tmp_path / "db")
+    assert other.execute("SELECT count(*) FROM t").fetchone() == (1,)
+    other.close()
+
+
+async def test_notes_and_transactions_take_effect_in_the_order_in_which_they_were_asked_for(db: Database) -> None:
+    def work(tx: Transaction) -> None:
+        tx.execute("INSERT INTO t (s) SELECT count(*) FROM t")
+
+    await asyncio.gather(*((db.run if number % 3 else db.note)(work) for number in range(60)))
+    rows = await db.run(lambda tx: tx.execute("SELECT s FROM t ORDER BY n").fetchall())
+    assert [row["s"] for row in rows] == [str(number) for number in range(60)]
+
+
+async def test_a_note_that_fails_leaves_nothing(db: Database) -> None:
+    def work(tx: Transaction) -> None:
+        put(tx)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await db.note(work)
+    assert await db.look(count) == 0
+    await db.note(put)
+    assert await db.look(count) == 1
+
+
+async def test_a_note_waits_for_another_program_without_holding_up_the_loop(db: Database, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    noting = asyncio.ensure_future(db.note(put))
+    for _ in range(100):  # were the loop held up, nobody would let go of the database
+        await asyncio.sleep(0)
+    assert not noting.done()
+    other.execute("ROLLBACK")
+    other.close()
+    await noting
+    assert await db.look(count) == 1
+
+
+async def test_the_log_does_not_grow_with_every_note(
+    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_CHECKPOINT_EVERY", 10)
+    for _ in range(500):
+        await db.note(put)
+    await db.run(count)  # behind the last checkpoint
+    assert (tmp_path / "db-wal").stat().st_size < 200_000
+    assert await db.look(count) == 500
 
 
 async def test_a_look_at_a_broken_query_is_told_in_the_houses_words(db: Database) -> None:

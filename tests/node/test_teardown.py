@@ -239,7 +239,7 @@ class TestTheEndOfARun:
 
     async def test_so_does_a_restart_that_the_policy_wants(self, home: House, held: asyncio.Event) -> None:
         ident = await home.run("false", restart=RestartPolicy("on-failure", 1))
-        await home.wait(ident, "next-exit")
+        await home.until(ident, Status.RESTARTING)
         await asyncio.sleep(0.3)
         assert await home.status(ident) is Status.RESTARTING and home.machine.launches == 1
         held.set()

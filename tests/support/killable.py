@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from hypercell.base import crash
-from hypercell.base.errors import HypercellError
+from hypercell.base.errors import HypercellError, NotFound
 from hypercell.cloud.contract import ContainerRequest, RestartPolicy
 from hypercell.node.network import PublishedPort
 from tests.support.house import House, T, eventually
@@ -53,7 +53,8 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
         )
         await containers.create(T, request)
         await containers.start(T, "it")
-        await containers.wait(T, "it", "removed" if "rm" in options else "not-running")
+        with contextlib.suppress(NotFound):  # it is gone already
+            await containers.wait(T, "it", "removed" if "rm" in options else "not-running")
     elif verb == "rm":
         await asyncio.gather(*(containers.remove(T, name, force=True) for name in arguments))
     elif verb == "stop":

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The database: one file, one writer thread, short transactions.
+"""The database: one file, one connection, short transactions.
 
-Nothing above this module opens a connection. What rooms get is `run`: a function that is given a transaction. The
-SQL they write keeps to what PostgreSQL takes too (`INSERT … ON CONFLICT`, `RETURNING`, no SQLite functions), so
-that another implementation of this class is all a cluster needs.
+Nothing above this module opens a connection. What rooms get is `run`: a function that is given a transaction, in a
+thread; `look` and `note` are for what is over before a thread would have begun. The SQL they write keeps to what
+PostgreSQL takes too (`INSERT … ON CONFLICT`, `RETURNING`, no SQLite functions), so that another implementation of this
+class is all a cluster needs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,10 @@ Transaction = sqlite3.Connection
 _MIGRATIONS = """
 CREATE TABLE IF NOT EXISTS migrations (room TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, number))
 """
+_PATIENCE_MS = 5000
+"""Milliseconds to wait for another program that holds the database."""
+_CHECKPOINT_EVERY = 250
+"""Transactions; each adds some pages to the log, which until then is read along with the file."""
 _MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
@@ -36,6 +41,8 @@ class Database:
         self._connection = connection
         self._thread = thread
         self._under_way: set[Future[Any]] = set()
+        self._unchecked = 0
+        """Transactions since the last checkpoint."""
 
     @classmethod
     async def open(cls, path: Path) -> Database:
@@ -57,10 +64,15 @@ class Database:
         when it is damaged; `sqlite3.IntegrityError` is for *work*'s owner to explain. A caller that is cancelled
         leaves the transaction to finish.
         """
-        submitted = self._thread.submit(self._run, work)
+        submitted = self._submit(self._run, work)
+        self._count()
+        return await asyncio.wrap_future(submitted)
+
+    def _submit(self, call: Callable[..., T], *arguments: Any) -> Future[T]:
+        submitted = self._thread.submit(call, *arguments)
         self._under_way.add(submitted)
         submitted.add_done_callback(self._under_way.discard)
-        return await asyncio.wrap_future(submitted)
+        return submitted
 
     async def look(self, work: Callable[[Transaction], T]) -> T:
         """As `run`, for reading a few rows by their keys: at once, where nothing is being written. Two changes of
@@ -72,10 +84,57 @@ class Database:
         except sqlite3.DatabaseError as error:
             raise _failure(error) from error
 
+    async def note(self, work: Callable[[Transaction], T]) -> T:
+        """As `run`, for writing a few rows by their keys: at once, where nothing is being written. It goes to the
+        kernel and waits for no disk (`synchronous`); what does wait for one, `_checkpoint`, is the thread's."""
+        if self._under_way or not self._begin_at_once():
+            return await self.run(work)
+        result = self._finish(work)
+        self._count()
+        return result
+
+    def _begin_at_once(self) -> bool:
+        """Begin a transaction; whether nobody else holds the database."""
+        with self._impatient() as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error:  # the thread will try, and wait, and tell
+                return False
+        return True
+
+    @contextlib.contextmanager
+    def _impatient(self) -> Iterator[sqlite3.Connection]:
+        """Do not wait for another program meanwhile."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield self._connection
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+
+    def _count(self) -> None:
+        self._unchecked += 1
+        if self._unchecked >= _CHECKPOINT_EVERY:
+            self._unchecked = 0
+            self._submit(self._checkpoint)
+
     def _run(self, work: Callable[[Transaction], T]) -> T:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            raise _failure(error) from error
+        return self._finish(work)
+
+    def _checkpoint(self) -> None:
+        """Bring what is in the log into the file; and write something, as the first who writes to an empty log waits
+        for the disk: whoever comes later need not."""
+        with contextlib.suppress(sqlite3.Error), self._impatient() as connection:  # the next one makes up for it
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute(f"PRAGMA user_version = {(version + 1) % 1024}")
+
+    def _finish(self, work: Callable[[Transaction], T]) -> T:
         connection = self._connection
         try:
-            connection.execute("BEGIN IMMEDIATE")
             result = work(connection)
             connection.execute("COMMIT")
         except BaseException as error:
@@ -135,7 +194,7 @@ def _failure(error: sqlite3.Error) -> HypercellError:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=5.0, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_MS / 1000, check_same_thread=False)
     try:
         _prepare(connection)
     except BaseException:
@@ -151,6 +210,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     # NORMAL survives a killed daemon; only a power cut may lose the last transactions, and recovery settles those.
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `_checkpoint`
     connection.execute("PRAGMA foreign_keys = ON")
 
 

@@ -116,19 +116,19 @@ class Records:
             tx.execute(_INSERT, _row(record))
 
         try:
-            await self._db.run(work)
+            await self._db.note(work)
         except sqlite3.IntegrityError as error:
             raise Conflict(f'the container name "{record.name}" is already in use', "choose another name") from error
 
     async def save(self, record: Record) -> None:
         """Write down where it stands now. Saves take effect in the order in which they were called."""
         values = tuple(getattr(record, column) for column in _STATE)
-        await self._db.run(lambda tx: tx.execute(_UPDATE, (*values, record.id)) and None)
+        await self._db.note(lambda tx: tx.execute(_UPDATE, (*values, record.id)) and None)
 
     async def rename(self, record: Record, name: str) -> Record:
         """Raises `Conflict`."""
         try:
-            await self._db.run(
+            await self._db.note(
                 lambda tx: tx.execute("UPDATE containers SET name = ? WHERE id = ?", (name, record.id)) and None
             )
         except sqlite3.IntegrityError as error:
@@ -143,7 +143,7 @@ class Records:
             tx.execute("UPDATE pods SET spec = ? WHERE id = ?", (pod_spec, pod.id))
             tx.execute("UPDATE containers SET spec = ?, extension = ? WHERE id = ?", (spec, extension, record.id))
 
-        await self._db.run(work)
+        await self._db.note(work)
 
     async def delete(self, record: Record) -> None:
         """Forget a container and, with its last one, the pod. What else there is of it is then a leftover."""
@@ -155,7 +155,7 @@ class Records:
                 (record.pod, record.pod),
             )
 
-        await self._db.run(work)
+        await self._db.note(work)
 
 
 def _json(value: dict[str, Any]) -> str:

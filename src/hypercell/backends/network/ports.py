@@ -102,7 +102,7 @@ class Ports:
             if address:
                 self._used.add(int(ipaddress.IPv4Address(address)))
             try:
-                await self._db.run(
+                await self._db.note(
                     lambda tx: tx.execute(
                         "INSERT INTO network_ports (id, tenant, network, mac, address) VALUES (?, ?, ?, ?, ?)",
                         (row.id, row.tenant, row.network, row.mac, row.address),
@@ -132,12 +132,12 @@ class Ports:
             tx.execute("DELETE FROM network_published WHERE port_id = ?", (port_id,))
             tx.executemany(_PUBLISH, values)
 
-        await self._db.run(work)
+        await self._db.note(work)
 
     async def release(self, port_ids: list[str]) -> None:
         each = [(port_id,) for port_id in port_ids]
         async with self._lock:
-            await self._db.run(lambda tx: tx.executemany("DELETE FROM network_ports WHERE id = ?", each) and None)
+            await self._db.note(lambda tx: tx.executemany("DELETE FROM network_ports WHERE id = ?", each) and None)
             for port_id in port_ids:
                 self._forget(port_id)
 
