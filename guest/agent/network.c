@@ -15,6 +15,7 @@
 
 #include "netlink.h"
 #include "network_plan.h"
+#include "path.h"
 
 // An interface as the kernel has it.
 struct link {
@@ -66,6 +67,21 @@ static int take_down(struct netlink *n, const struct link *link)
 
 	netlink_begin(&r, RTM_NEWLINK, 0, &info, sizeof info);
 	return netlink_do(n, &r);
+}
+
+// Without an address of its own it does not speak IPv6, as in docker's networks: it would look for neighbours and
+// routers, again and again. A kernel without IPv6 has nothing to be told.
+static int set_family_six(const struct link *link, const struct network_interface *wanted, struct failure *f)
+{
+	char path[64 + IFNAMSIZ];
+	bool wants = wanted->has_gateway && wanted->gateway.family == AF_INET6;
+
+	for (size_t i = 0; i < wanted->addresses_length; i++)
+		wants = wants || wanted->addresses[i].family == AF_INET6;
+	(void)snprintf(path, sizeof path, "/proc/sys/net/ipv6/conf/%s/disable_ipv6", link->name);
+	if (path_write(AT_FDCWD, path, wants ? "0" : "1") < 0 && errno != ENOENT)
+		return fail_errno(f, "%s IPv6 on %s", wants ? "allowing" : "refusing", link->name);
+	return 0;
 }
 
 // Address, name, MTU and state, all in one request.
@@ -248,7 +264,7 @@ static int configure(struct netlink *n, const struct network_interface *wanted, 
 	if (link.index == 0)
 		return fail(f, "not-found", "no interface has the address %02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
 			    mac[2], mac[3], mac[4], mac[5]);
-	if (set_link(n, &link, wanted, f) != 0 || set_addresses(n, link.index, wanted, f) != 0)
+	if (set_family_six(&link, wanted, f) != 0 || set_link(n, &link, wanted, f) != 0 || set_addresses(n, link.index, wanted, f) != 0)
 		return -1;
 	return set_gateway(n, link.index, wanted, metric, f);
 }

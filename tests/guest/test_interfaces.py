@@ -18,6 +18,7 @@ from hypercell.vm import open_driver
 from hypercell.vm.driver import DEVICE_MAC, Disk, Nic, Slot
 from tests.guest.guest import Guest
 from tests.guest.specifications import config
+from tests.support.house import eventually
 from tests.support.vm import guest_kernel, settings, specification
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -149,4 +150,26 @@ async def test_what_does_not_fit_is_refused_and_changes_nothing(wired: Guest) ->
             await wired.ask("network.update", interfaces=[{**good, "addresses": ["10.7.0.9/24"]}, wrong])
     with pytest.raises(NotFound):
         await wired.ask("network.update", interfaces=[{**good, "mac": "02:00:00:00:00:99"}])
+    assert await reached("10.7.0.2")
+
+
+async def test_a_card_speaks_ipv6_only_when_it_has_such_an_address(wired: Guest) -> None:
+    looking = config("sleep", "1000")
+    looking["linux"]["namespaces"] = [{"type": "mount"}, {"type": "pid"}]
+    looking["hostname"] = ""
+    old = {"mac": MAC, "name": "net0", "addresses": ["10.7.0.2/24"]}
+    both = {**old, "addresses": [*old["addresses"], "fd07::2/64"]}
+    await wired.ask("configure", interfaces=[old])
+    await wired.create("c", looking)
+    await wired.ask("container.start", container="c")
+    assert b"net0" not in (await wired.execute("c", "cat", "/proc/net/if_inet6")).stdout
+    await wired.ask("network.update", interfaces=[both])
+    assert await reached("fd07::2")
+
+    async def complete() -> bool:
+        return (await wired.execute("c", "cat", "/proc/net/if_inet6")).stdout.count(b"net0") == 2
+
+    await eventually(complete)  # its own address, and after a moment the link's
+    await wired.ask("network.update", interfaces=[old])
+    assert b"net0" not in (await wired.execute("c", "cat", "/proc/net/if_inet6")).stdout
     assert await reached("10.7.0.2")

@@ -52,7 +52,7 @@ class Customer:
 class FakeSample:
     """Implements `factory.Sample`."""
 
-    config: dict[str, Any] = field(default_factory=lambda: {"process": {"args": ["echo", "warm"]}})
+    config: dict[str, Any] = field(default_factory=lambda: {"process": {"args": ["rehearse"]}})
     files: tuple[dict[str, Any], ...] = ()
 
     @contextlib.asynccontextmanager

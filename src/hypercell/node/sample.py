@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The container of ours that pooled VMs carry out (`vm/factory/warming.py`): its image and its writable layer."""
+"""The container of ours that templates carry out (`vm/factory/warming.py`): its image and its writable layer."""
 
 from __future__ import annotations
 
@@ -22,9 +22,8 @@ from hypercell.node.spec import ContainerSpec, Json
 from hypercell.node.storage import Storage
 from hypercell.vm.driver import Disk, Slot
 
-PROGRAM = "/init"
-"""The guest's own tiny init; told to run itself without a program, it forks, executes, complains, waits and ends."""
-COMMAND = (PROGRAM, "--", PROGRAM)
+PROGRAM = "/rehearse"
+"""guest/rehearse/rehearse.c"""
 _DIRECTORIES = ("dev", "etc", "proc", "sys", "tmp")
 
 
@@ -32,7 +31,7 @@ class WarmingSample:
     """Implements `factory.Sample`."""
 
     def __init__(self, config: Config, storage: Storage, spec: ContainerSpec) -> None:
-        self._program = config.guest_dir / "init"
+        self._program = config.guest_dir / "rehearse"
         self._directory = config.run / "warming"
         self._size = config.rootfs_size
         self._storage = storage

@@ -142,6 +142,14 @@ class Stubborn(Sleep):
         pass
 
 
+class Rehearse(Program):
+    """Runs until a signal; with a word more, it ends."""
+
+    def start(self) -> None:
+        if len(self.args) > 1:
+            self.process.exit(0)
+
+
 class Yes(Program):
     """`yes [WORD]`, as fast as the output is read."""
 
@@ -280,5 +288,5 @@ PROGRAMS: dict[str, Callable[[Process, list[str]], Program]] = {
     "oom": Oom,
     "panic": Panic,
     "sh": Shell,
-    "init": FalseProgram,
+    "rehearse": Rehearse,
 }

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from base64 import b64encode
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -23,6 +25,7 @@ NAME = "warming"
 # Addresses for documentation (RFC 5737): nothing joins the tap of a pooled VM, so nobody hears of them.
 _ADDRESS, _GATEWAY = "192.0.2.2/24", "192.0.2.1"
 _MAC = "02:42:c0:00:02:02"
+_AGAIN = "again"
 _ROUNDS = 2
 """The second goes ways that the first cannot: there is an address to replace, and a cgroup tree to find."""
 _TIMEOUT = 30.0
@@ -33,7 +36,8 @@ class Sample(Protocol):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its OCI `config.json`; the program ends by itself."""
+        """Its OCI `config.json`; the program runs until SIGTERM, and one that gets the argument `again` as well ends by
+        itself."""
 
     @property
     def files(self) -> Sequence[Json]:
@@ -58,20 +62,30 @@ async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample
 
 
 async def _run(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
-    ended = asyncio.Event()
-    listener.target = lambda event: ended.set() if event.get("event") == "process.exited" else None
+    ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+    listener.target = lambda event: _note(event, ended)
     await agent.request("configure", _configuration(device_mac))
-    outputs = [agent.new_stream() for _ in range(2)]
+    outputs = [agent.new_stream() for _ in range(4)]
     reading = [asyncio.ensure_future(_read(agent, stream)) for stream in outputs]
     try:
-        await agent.request("container.create", _container(sample, *outputs))
+        await agent.request("container.create", _container(sample, *outputs[:2]))
         await agent.request("container.start", {"container": NAME})
-        await asyncio.gather(ended.wait(), *reading)
+        await agent.request("process.exec", _exec(sample, *outputs[2:]))
+        await ended[_AGAIN].wait()
+        await agent.request("process.reap", {"container": NAME, "process": _AGAIN})
+        await agent.request("container.stats", {"container": NAME})
+        await agent.request("process.signal", {"container": NAME, "process": "init", "signal": signal.SIGTERM})
+        await asyncio.gather(ended["init"].wait(), *reading)
     finally:
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
     await agent.request("container.delete", {"container": NAME})
+
+
+def _note(event: Json, ended: defaultdict[str, asyncio.Event]) -> None:
+    if event.get("event") == "process.exited":
+        ended[str(event.get("process"))].set()
 
 
 async def _read(agent: Agent, stream: int) -> None:
@@ -110,6 +124,12 @@ def _container(sample: Sample, stdout: int, stderr: int) -> Json:
         "rows": 24,
         "columns": 80,
     }
+
+
+def _exec(sample: Sample, stdout: int, stderr: int) -> Json:
+    process = sample.config["process"]
+    spec = {**process, "args": [*process["args"], _AGAIN]}
+    return {"container": NAME, "process": _AGAIN, "spec": spec, "stdin": 0, "stdout": stdout, "stderr": stderr}
 
 
 def _ignore(event: Json) -> None:
