@@ -9,6 +9,7 @@ import errno
 import inspect
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -65,12 +66,28 @@ def full() -> OSError:
     return OSError(errno.ENOSPC, "No space")
 
 
+def executed(real: Callable[..., int]) -> Callable[..., int]:
+    """As *real*, which starts a process; returns when that has become the hypervisor, by whose name it is found.
+    A daemon that comes back takes longer than that, and one that lives knows the number."""
+
+    def started(command: list[str], *other: Any) -> int:
+        pid = real(command, *other)
+        while not (Path("/proc") / str(pid) / "cmdline").read_bytes().startswith(command[0].encode() + b"\0"):
+            time.sleep(0.001)
+        return pid
+
+    return started
+
+
 @contextlib.contextmanager
 def failing(monkeypatch: pytest.MonkeyPatch, step: Step, error: Callable[[], BaseException]) -> Iterator[None]:
     """The step fails with *error*. A daemon that died of it cleans nothing up."""
     owner, name, after = step
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, broken(error, getattr(owner, name) if after else None))
+        real = getattr(owner, name)
+        if name == "spawn":
+            real = executed(real)
+        patch.setattr(owner, name, broken(error, real if after else None))
         if error is Died:
             patch.setattr(QemuDriver, "discard", broken(Died))
             patch.setattr("hypercell.vm.qemu.end_child", broken(Died))
