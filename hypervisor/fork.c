@@ -346,3 +346,10 @@ ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
     forked->pid = pid;
     return forked;
 }
+
+void qmp_x_forget_translations(Error **errp)
+{
+    if (tcg_enabled()) {
+        tcg_forget_translations();
+    }
+}

@@ -198,6 +198,9 @@ class QemuDriver:
         vm = await self._start(spec, forking=True)
         try:
             await settle(vm)
+            # What only a boot and a first time need is most of it; a second time leaves what starts need.
+            await vm.forget_translations()
+            await settle(vm)
             await vm.empty()  # what it had is no clone's
             await vm.pause()
             size = (await vm.host_usage()).pss_bytes

@@ -114,6 +114,10 @@ class QemuVm:
             raise await self._failure() from error
         self._restoring = self._start(self._restored(self._qmp, begun))
 
+    async def forget_translations(self) -> None:
+        """Forget what the hypervisor has translated so far. Raises `Internal`, `Unavailable`."""
+        await self._control("x-forget-translations")
+
     async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:
         """The process number of a copy of this VM, which stands still: of the user *user*, called *name*, with
         *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`; this VM is ended when it does
