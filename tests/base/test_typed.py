@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from hypercell.base.typed import build
+from hypercell.base.typed import build, plain, text
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,15 @@ def test_what_has_its_types_becomes_a_dataclass() -> None:
     more = {"leaves": [{"number": 1}], "labels": {"a": "b"}, "owner": None, "notes": {"any": [1, None]}}
     assert build(Tree, {**GOOD, **more}) == Tree("oak", 2.0, False, (Leaf(1),), {"a": "b"}, None, {"any": [1, None]})
     assert build(Tree, {**GOOD, "owner": "me"}).owner == "me"
+
+
+def test_its_text_is_what_it_is_built_of_again() -> None:
+    labels = MappingProxyType({"a": "b"})
+    tree = Tree("ü", 2.0, False, (Leaf(1), Leaf(2)), labels, None, {"any": [1, (Leaf(3),)]})
+    assert json.loads(text(tree)) == plain(tree)
+    assert build(Tree, json.loads(text(tree))).leaves == tree.leaves
+    with pytest.raises(TypeError, match="a set is not JSON"):
+        text({"notes": {1}})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import types
 from collections.abc import Mapping
@@ -34,6 +35,23 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {name: plain(getattr(value, name)) for name in _names(cast(Any, type(value)))}
     return value
+
+
+def text(value: Any) -> str:
+    """`plain`, as JSON text. The encoder asks only about what is no JSON: of a large document, nothing is copied."""
+    return _encoder.encode(value)
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """One level of *value*."""
+    if is_dataclass(value):
+        return {name: getattr(value, name) for name in _names(cast(Any, type(value)))}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
+
+
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=_members)
 
 
 @cache

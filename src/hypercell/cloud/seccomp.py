@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,19 @@ def resolve(profile: str, capabilities: Collection[str], kernel: str) -> Json | 
     """
     if profile == UNCONFINED:
         return None
-    document = _default() if profile in ("", "builtin", "default") else _parse(profile)
+    document = None if profile in ("", "builtin", "default") else _parse(profile)
     try:
+        if document is None:
+            return _resolved_default(frozenset(capabilities), kernel)
         return _resolve(document, frozenset(capabilities), _version(kernel))
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise InvalidArgument(f"invalid seccomp profile: {error!r}", "see docker's seccomp profile format") from error
 
 
-@cache
-def _default() -> Json:
-    return dict(json.loads(_DEFAULT.read_text()))
+@lru_cache(maxsize=16)
+def _resolved_default(capabilities: frozenset[str], kernel: str) -> Json:
+    """One for all containers with these capabilities, which most are: nobody changes it."""
+    return _resolve(json.loads(_DEFAULT.read_text()), capabilities, _version(kernel))
 
 
 def _parse(text: str) -> Json:

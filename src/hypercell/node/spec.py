@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypercell.base.typed import build, plain
+from hypercell.base.typed import build, text
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.types import RestartPolicy
 
@@ -61,16 +61,16 @@ class ContainerSpec:
 
 
 def dump(spec: PodSpec | ContainerSpec | Port) -> str:
-    return json.dumps(plain(spec), separators=(",", ":"), ensure_ascii=False)
+    return text(spec)
 
 
-def load_pod(text: str) -> PodSpec:
+def load_pod(stored: str) -> PodSpec:
     """Raises `ValueError`, as the others, for what `dump` has not written."""
-    return build(PodSpec, json.loads(text))
+    return build(PodSpec, json.loads(stored))
 
 
-def load_container(text: str) -> ContainerSpec:
-    spec = build(ContainerSpec, json.loads(text))
+def load_container(stored: str) -> ContainerSpec:
+    spec = build(ContainerSpec, json.loads(stored))
     process = spec.oci.get("process")
     args = process.get("args") if isinstance(process, dict) else None
     if not isinstance(args, list) or not all(isinstance(word, str) for word in args):
@@ -78,5 +78,5 @@ def load_container(text: str) -> ContainerSpec:
     return spec
 
 
-def load_port(text: str) -> Port:
-    return build(Port, json.loads(text))
+def load_port(stored: str) -> Port:
+    return build(Port, json.loads(stored))

@@ -105,13 +105,23 @@ class Storage:
         failed: list[OSError] = []
         for container_id in container_ids:
             try:
-                shutil.rmtree(self.directory(container_id))
+                self._remove_one(container_id)
             except FileNotFoundError:
                 pass
             except OSError as error:
                 failed.append(error)
         if failed:
             raise failed[0]
+
+    def _remove_one(self, container_id: str) -> None:
+        self.writable(container_id).unlink(missing_ok=True)
+        directory = self.directory(container_id)
+        try:
+            directory.rmdir()  # most have no log: nothing was written to it
+        except FileNotFoundError:
+            raise
+        except OSError:
+            shutil.rmtree(directory)
 
     async def sweep(self, keep: set[str]) -> list[str]:
         """Delete the directories of containers that do not exist; returns their names."""
