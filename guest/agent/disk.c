@@ -26,7 +26,7 @@ struct disk {
 	char serial[SERIAL_MAX + 1];
 	char node[NODE_MAX]; // "/dev/vdb"
 	const struct kind *kind;
-	unsigned users; // 0: this place is free
+	unsigned users; // 0: this place is free, but for the same disk
 };
 
 // What may be mounted; nothing is ever probed, as a tenant writes the disks.
@@ -77,6 +77,20 @@ static struct disk *find_mounted(const char *serial)
 			return &disks[i];
 	}
 	return NULL;
+}
+
+// Where a disk was before, it is again: a VM's slots are fixed. To be asked for its serial costs each disk a request.
+static struct disk *find_free(const char *serial)
+{
+	struct disk *found = NULL;
+
+	for (size_t i = 0; i < DISKS_MAX; i++) {
+		if (disks[i].users == 0 && strcmp(disks[i].serial, serial) == 0)
+			return &disks[i];
+		if (disks[i].users == 0 && (found == NULL || (*found->serial != '\0' && *disks[i].serial == '\0')))
+			found = &disks[i];
+	}
+	return found;
 }
 
 static void mount_point(const char *serial, char path[DISK_PATH_MAX])
@@ -173,13 +187,17 @@ int disk_acquire(const char *serial, const char *fstype, char path[DISK_PATH_MAX
 		d->users++;
 		return 0;
 	}
-	for (size_t i = 0; d == NULL && i < DISKS_MAX; i++)
-		d = disks[i].users == 0 ? &disks[i] : NULL;
+	d = find_free(serial);
 	if (d == NULL)
 		return fail(f, "no-space", "more than %d disks", DISKS_MAX);
-	*d = (struct disk){.kind = kind};
-	(void)snprintf(d->serial, sizeof d->serial, "%s", serial);
-	if (wait_for_node(serial, d->node, f) != 0 || mount_disk(d, path, f) != 0)
+	if (strcmp(d->serial, serial) != 0) {
+		*d = (struct disk){0};
+		if (wait_for_node(serial, d->node, f) != 0)
+			return -1;
+		(void)snprintf(d->serial, sizeof d->serial, "%s", serial);
+	}
+	d->kind = kind;
+	if (mount_disk(d, path, f) != 0)
 		return -1;
 	d->users = 1;
 	return 0;
