@@ -65,7 +65,7 @@ def shared_files(one: int, other: int) -> list[str]:
     found = []
     for (mine, path), (theirs, _) in ((a, b) for a in _numbers(one) for b in _numbers(other)):
         answer = libc.syscall(_SYS_KCMP, one, other, _KCMP_FILE, mine, theirs)
-        if answer < 0:
+        if answer < 0 and ctypes.get_errno() != errno.EBADF:  # closed meanwhile
             raise OSError(ctypes.get_errno(), f"kcmp: {errno.errorcode[ctypes.get_errno()]}")
         if answer == 0:
             found.append(path)
@@ -74,7 +74,8 @@ def shared_files(one: int, other: int) -> list[str]:
 
 def _numbers(pid: int) -> Iterator[tuple[int, str]]:
     for entry in (PROC / str(pid) / "fd").iterdir():
-        yield int(entry.name), str(entry.readlink())
+        with contextlib.suppress(FileNotFoundError):
+            yield int(entry.name), str(entry.readlink())
 
 
 def writable_shared_mappings(pid: int) -> list[str]:

@@ -112,6 +112,7 @@ TEMPLATE_STEPS: list[KindOfStep] = [
     *of("saved", (QemuVm, "save", False), (migration, "_status", False), (QemuVm, "save", True)),
     *of("saved", (memfd, "seal", False), (memfd, "seal", True)),
     *of("forked", (VmDirectory, "mark", False), (VmDirectory, "mark", True)),
+    *of("forked", (QemuVm, "forget_translations", False), (QemuVm, "forget_translations", True)),
     *of("forked", (QemuVm, "fill", False), (Slots, "fill", True), (QemuVm, "fill", True)),
     *of("forked", (QemuVm, "pause", False), (QemuVm, "pause", True), (QemuVm, "host_usage", False)),
     *of("forked", (QemuVm, "host_usage", True)),
