@@ -8,7 +8,8 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from hypercell.base.errors import Internal, VmFailed
 from hypercell.vm.driver import Slot
 from hypercell.vm.forking import LivingTemplate
-from hypercell.vm.program import SLIM
+from hypercell.vm.program import DISTRIBUTION, SLIM
 from hypercell.vm.qemu_vm import QemuVm
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
@@ -343,15 +344,19 @@ async def test_a_start_goes_another_way_when_the_template_was_killed_and_a_new_o
         assert origin not in home.driver._templates
 
 
-async def test_a_program_that_only_says_that_it_forks_is_found_out_and_vms_boot(tmp_path: Path) -> None:
-    settings_for("forked", tmp_path)
-    liar = tmp_path / "liar"
-    says = 'if [ "$1" = --version ]; then echo "hypercell slim with forks"; exit; fi'
-    liar.write_text(f'#!/bin/sh\n{says}\nexec qemu-system-x86_64 "$@"\n')
-    liar.chmod(0o755)
-    for path in (tmp_path, *tmp_path.parents):
-        if path.stat().st_uid == os.geteuid() and path.is_relative_to(Path("/tmp/pytest-of-root")):
-            path.chmod(path.stat().st_mode | 0o011)
+@pytest.fixture
+def liar() -> Iterator[Path]:
+    """The distribution's QEMU, which says that it is ours; in a place that other users reach, as no test's directory is."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        made = Path(directory) / "liar"
+        says = 'if [ "$1" = --version ]; then echo "hypercell slim with forks"; exit; fi'
+        made.write_text(f'#!/bin/sh\n{says}\nexec {DISTRIBUTION} "$@"\n')
+        made.chmod(0o755)
+        yield made
+
+
+async def test_a_program_that_only_says_that_it_forks_is_found_out_and_vms_boot(tmp_path: Path, liar: Path) -> None:
     async with real_house(tmp_path, qemu=str(liar), accelerator="tcg") as home:
         assert home.driver.capabilities.warm_clones
         assert (await way_of(home))[0] == "cold"
