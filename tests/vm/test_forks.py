@@ -346,7 +346,7 @@ async def test_a_start_goes_another_way_when_the_template_was_killed_and_a_new_o
 
 @pytest.fixture
 def liar() -> Iterator[Path]:
-    """The distribution's QEMU, which says that it is ours; in a place that other users reach, as no test's directory is."""
+    """The distribution's QEMU, which says that it is ours, in a place that other users reach."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         made = Path(directory) / "liar"
