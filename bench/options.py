@@ -19,7 +19,7 @@ class Options:
     """Samples of each peer, of whatever is timed one by one."""
     burst: tuple[int, ...] = (50,)
     """Containers requested at once."""
-    idle: int = 10
+    idle: int = 20
     """Idle containers among which one is weighed."""
     idle_seconds: float = 5.0
     """How long their processor time is watched."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from bench.pacing import at_once, settle
 from bench.peers.engine_api import EngineApi, LeftOut
 from hypercell.base.config import Config, built
 from hypercell.vm.cgroups import CgroupTree
+from hypercell.vm.records import HALF_MADE
 from tests.support.daemon import Daemon
 from tests.support.vm import hypervisors
 
@@ -128,9 +130,14 @@ class Hypercell(EngineApi):
         return sum(int(float(line.split()[-1])) for line in lines if line.startswith("hypercell_pool_vms"))
 
     def spares(self) -> list[int]:
-        """Hypervisors that belong to no container."""
+        """Hypervisors that belong to no container, nor to a template."""
         taken = {int(self.engine.inspect(item["Id"])["State"]["Pid"]) for item in self._running()}
-        return [pid for pid in self.hypervisors() if pid not in taken]
+        return [pid for pid in self.hypervisors() if pid not in taken.union(self.templates())]
+
+    def templates(self) -> list[int]:
+        """Hypervisors that others are forked of."""
+        marks = self.daemon.run.glob(f"vms/*/{HALF_MADE}")
+        return [int(json.loads((mark.parent / "vm.json").read_text())["pid"]) for mark in marks]
 
     def _running(self) -> list[dict[str, Any]]:
         return [item for item in self.engine.list() if item["State"] == "running"]
