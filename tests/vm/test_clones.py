@@ -277,6 +277,8 @@ async def test_a_clone_whose_card_is_none_ends_and_says_why(rig: Rig) -> None:
         end = await vm.wait()
         assert end.reason is ExitReason.FAILED
         assert "tap" in end.detail or "TUN" in end.detail
+    whole = await cloned(rig, template, nic=Nic(new_tap()[1], DEVICE_MAC))
+    await (await greet(whole)).close()
     template.close()
 
 

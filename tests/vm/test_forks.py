@@ -229,21 +229,6 @@ async def test_a_running_machine_is_not_forked(rig: Rig, template: LivingTemplat
     assert children() == family
 
 
-async def test_a_fork_that_cannot_become_what_it_should_ends_and_its_template_goes_on(
-    rig: Rig, template: LivingTemplate
-) -> None:
-    """Its channels would be one and the same socket, which listens to nobody; no user has that number."""
-    origin, family = own(template), children()
-    assert origin._qmp is not None
-    answer = origin._qmp.begin("x-fork", {"name": "nobody", "user": 2**32 - 1}, *[0] * _OWN)
-    (said,) = await origin._qmp.answers([answer])
-    assert isinstance(said, dict)
-    os.kill(said["pid"], signal.SIGKILL)
-    os.waitpid(said["pid"], 0)
-    assert children() == family
-    await forked(rig, template)
-
-
 async def test_a_template_that_does_not_answer_is_ended(
     rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
