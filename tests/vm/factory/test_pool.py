@@ -8,7 +8,9 @@ import asyncio
 import pytest
 
 from hypercell.agent.fake import Faults
+from hypercell.vm.driver import HostUsage
 from hypercell.vm.factory import Way, filling, memory
+from tests.support.machine import MachineVm
 from tests.support.workshop import Opener, Workshop, specification
 
 MIB = 1024 * 1024
@@ -39,6 +41,21 @@ async def test_the_pool_keeps_within_its_budget(make: Opener) -> None:
     await asyncio.sleep(0.5)
     figures = built.factory.figures()
     assert 0 < figures.pooled_bytes <= 200 * MIB
+
+
+async def test_of_many_clones_of_a_shape_some_are_weighed(make: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    weighed: list[int] = []
+
+    async def weigh(vm: MachineVm) -> HostUsage:
+        weighed.append(len(weighed))
+        return HostUsage(0, 0, (20 + len(weighed)) * MIB)
+
+    monkeypatch.setattr(MachineVm, "host_usage", weigh)
+    built = await make(pool_memory=4096, pool_fill=40)
+    built.open()
+    await built.filled(40)
+    assert len(weighed) == 8 + 2  # the first eight, the seventeenth and the thirty-third
+    assert built.factory.figures().pooled_bytes == (sum(range(21, 29)) + 8 * 28 + 16 * 29 + 8 * 30) * MIB
 
 
 async def test_no_budget_no_pool(make: Opener) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
@@ -35,6 +36,8 @@ LOOK = 5.0
 """Seconds between two looks at demand and memory while nothing happens."""
 _PAUSE = 5.0
 """Seconds after a failure."""
+_ALL_WEIGHED, _WEIGHED = 8, 16
+"""Of the clones of each shape the first so many are weighed, and later every so many-th."""
 _MIB = 1024 * 1024
 
 
@@ -62,6 +65,9 @@ class Filler:
         self._starts = 0
         self._quiet_at = 0.0
         self._wake = asyncio.Event()
+        self._made: Counter[str] = Counter()
+        self._weights: dict[str, int] = {}
+        """Bytes that the last one of a shape cost which was weighed."""
         self._task: asyncio.Task[None] | None = None
         self._burials: set[asyncio.Task[None]] = set()
 
@@ -201,14 +207,23 @@ class Filler:
                 raise
             if self._sample is not None:
                 await warm(agent, listener, vm.device_mac, self._sample)
-            usage = await vm.host_usage()
+            cost = await self._weigh(key, vm)
         except BaseException:
             if agent is not None:
                 await agent.close()
             await finish(self._driver.discard(ident))
             raise
         crash_point("pool-warm")
-        return Pooled(vm, agent, listener, tap.name, key, usage.pss_bytes)
+        return Pooled(vm, agent, listener, tap.name, key, cost)
+
+    async def _weigh(self, key: str, vm: Vm) -> int:
+        """What it costs the host, in bytes. Clones of one shape cost alike, and the kernel takes longer to tell than we
+        take for much of the rest: the first of them are weighed, which share little yet, and then some."""
+        made = self._made[key]
+        if made < _ALL_WEIGHED or made % _WEIGHED == 0:
+            self._weights[key] = (await vm.host_usage()).pss_bytes
+        self._made[key] += 1
+        return self._weights[key]
 
     async def _launch(self, bare: VmSpec) -> Vm:
         if self._sample is None:
