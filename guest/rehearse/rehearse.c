@@ -2,7 +2,7 @@
 // What programs do when they start, run and end, once: the program of the container that a template carries out
 // (src/hypercell/vm/factory/warming.py), so that its clones have the ways through the kernel behind them.
 //
-//     rehearse          does all of it, and then waits for SIGTERM
+//     rehearse          says so once it takes SIGTERM, does all of it, and ends when it is told
 //     rehearse again    starts, and ends
 //
 // Nothing that it does matters, and nothing that fails: it takes no notice.
@@ -198,13 +198,13 @@ int main(int argc, char **argv)
 	(void)sigaddset(&held, SIGTERM);
 	(void)sigprocmask(SIG_BLOCK, &held, NULL);
 	(void)sigaction(SIGTERM, &action, NULL);
-	(void)puts("rehearsing");
+	(void)fputs("rehearsing\n", stderr);
 	read_program();
 	use_files();
 	use_network();
 	run_another(argv[0]);
 	(void)nanosleep(&moment, NULL);
-	(void)fputs("waiting\n", stderr);
+	(void)puts("done");
 	(void)sigemptyset(&held);
 	while (told == 0)
 		(void)sigsuspend(&held);

@@ -166,7 +166,8 @@ class House(Resident):
     async def open(self) -> Self:
         self.config.root.mkdir(parents=True, exist_ok=True)
         self.db = await Database.open(self.config.database)
-        (self.directory / "init").touch()
+        for program in ("init", "rehearse"):
+            (self.directory / program).touch()
         driver = MachineDriver(self.machine.path, templates=self.clones)
         images: Images = self.images  # type: ignore[assignment]
         node = await open_node(

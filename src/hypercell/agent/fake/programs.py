@@ -148,6 +148,8 @@ class Rehearse(Program):
     def start(self) -> None:
         if len(self.args) > 1:
             self.process.exit(0)
+        else:
+            self.process.write(b"rehearsing\n", error=True)
 
 
 class Yes(Program):

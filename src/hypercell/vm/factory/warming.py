@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
+from hypercell.base.errors import VmFailed
 from hypercell.vm.driver import Disk, Slot
 from hypercell.vm.factory.greeting import Listener
 from hypercell.vm.factory.ways import Json
@@ -36,8 +37,8 @@ class Sample(Protocol):
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """Its OCI `config.json`; the program runs until SIGTERM, and one that gets the argument `again` as well ends by
-        itself."""
+        """Its OCI `config.json`; the program says something once it takes SIGTERM, and runs until then; with the
+        argument `again` as well, it ends by itself."""
 
     @property
     def files(self) -> Sequence[Json]:
@@ -48,8 +49,7 @@ class Sample(Protocol):
 
 
 async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
-    """Run *sample* to its end, twice, and leave nothing of it: the machine is nobody yet. Raises `HypercellError`,
-    `TimeoutError`."""
+    """Run *sample* to its end, twice, and leave nothing of it: the machine is nobody yet. Raises `HypercellError`."""
     try:
         async with asyncio.timeout(_TIMEOUT):
             for _ in range(_ROUNDS):
@@ -57,6 +57,8 @@ async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample
             # Taking a card down waits some ticks of the guest's clock; whoever claims the VM need not.
             interface = {**_interface(device_mac), "down": True}
             await agent.request("network.update", {"interfaces": [interface]})
+    except TimeoutError:
+        raise VmFailed(f"our own container was not over within {_TIMEOUT:g} s", "agent-lost") from None
     finally:
         listener.target = _ignore
 
@@ -66,10 +68,12 @@ async def _run(agent: Agent, listener: Listener, device_mac: str, sample: Sample
     listener.target = lambda event: _note(event, ended)
     await agent.request("configure", _configuration(device_mac))
     outputs = [agent.new_stream() for _ in range(4)]
-    reading = [asyncio.ensure_future(_read(agent, stream)) for stream in outputs]
+    heard = asyncio.Event()
+    reading = [asyncio.ensure_future(_read(agent, stream, heard)) for stream in outputs]
     try:
         await agent.request("container.create", _container(sample, *outputs[:2]))
         await agent.request("container.start", {"container": NAME})
+        await heard.wait()
         await agent.request("process.exec", _exec(sample, *outputs[2:]))
         await ended[_AGAIN].wait()
         await agent.request("process.reap", {"container": NAME, "process": _AGAIN})
@@ -88,9 +92,10 @@ def _note(event: Json, ended: defaultdict[str, asyncio.Event]) -> None:
         ended[str(event.get("process"))].set()
 
 
-async def _read(agent: Agent, stream: int) -> None:
+async def _read(agent: Agent, stream: int, heard: asyncio.Event) -> None:
     output = agent.output(stream)
     while await output.read():
+        heard.set()
         output.acknowledge(output.position)
     output.acknowledge(output.position + 1)
 
