@@ -135,14 +135,14 @@ class Resident:
         return dict(found[-1].attributes)
 
     async def settled(self) -> None:
-        """Until every VM that should be gone is gone."""
+        """Until every VM that should be gone is gone, those included of which a template is made meanwhile."""
         assert self.cloud is not None
         for container in list(self.cloud.node.containers.values()):
             async with container.lock:
                 await container.vm_ended()
 
         async def torn_down() -> bool:
-            return self.node.services.teardown.pending == 0
+            return self.node.services.teardown.pending == 0 and not self.node.services.factory._templates._builds
 
         await eventually(torn_down)
 
