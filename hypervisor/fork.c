@@ -211,11 +211,12 @@ static bool renew_all(void)
 }
 
 /* Whoever enters alone, and by itself, need not wait for the whole machine to be quiet (kernel/cgroup/cgroup.c,
- * cgroup_procs_write_start): a hundredth of a second and more. */
+ * cgroup_procs_write_start): a hundredth of a second and more. One that refuses, or is no more, would leave the new
+ * process in a group of its template's, whose end is the end of all that is in it. */
 static bool enter(const int *entrances, int count)
 {
     for (int i = 0; i < count; i++) {
-        if (write(entrances[i], "0", 1) < 0 && errno == EBADF) { /* one that refuses is left empty */
+        if (write(entrances[i], "0", 1) != 1) {
             return false;
         }
     }

@@ -258,6 +258,21 @@ async def test_a_launch_that_is_cancelled_while_it_forks_leaves_nothing(
     assert children() == family
 
 
+async def test_a_fork_that_cannot_enter_its_control_groups_ends(
+    rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be in its template's, and end with it."""
+    refusing = [os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)]
+    monkeypatch.setattr("hypercell.vm.cgroups.entrances", lambda groups: refusing)
+    family, spec = children(), rig.specification(template=template)
+    with pytest.raises(VmFailed, match="cannot enter its control groups"):
+        vm = await rig.driver.launch(spec)
+        assert isinstance(vm, QemuVm)
+        await vm.running()
+    await rig.driver.discard(spec.id)
+    assert children() == family
+
+
 # The ends of templates
 
 
