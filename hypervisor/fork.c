@@ -165,6 +165,7 @@ static bool read_mask(int number, sigset_t *signals)
 static bool renew(int number, const char *what)
 {
     struct pollfd look = { .fd = number, .events = POLLIN };
+    struct stat status;
     sigset_t signals;
     int fresh;
 
@@ -176,8 +177,8 @@ static bool renew(int number, const char *what)
         fresh = read_mask(number, &signals) ? signalfd(-1, &signals, 0) : -1;
     } else if (g_str_equal(what, "/dev/null")) {
         fresh = open(what, O_RDWR);
-    } else {
-        return true;
+    } else { /* a file is a disk's that is still open: all forks would write to it */
+        return fstat(number, &status) == 0 && !S_ISREG(status.st_mode);
     }
     return fresh >= 0 && replace(fresh, number);
 }

@@ -19,6 +19,8 @@ from hypercell.vm.driver import Slot
 from hypercell.vm.forking import LivingTemplate
 from hypercell.vm.program import DISTRIBUTION, SLIM
 from hypercell.vm.qemu_vm import QemuVm
+from hypercell.vm.qmp import Qmp
+from hypercell.vm.slots import Slots
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
 from tests.support.vm import boot_id, greet, guest_kernel, open_files, settings_for, traces
@@ -149,6 +151,23 @@ async def test_a_template_keeps_none_of_the_disks_it_was_made_with(rig: Rig) -> 
     vm = await forked(rig, made)
     for pid in (own(made).pid, vm.pid):
         assert str(spec.disks[Slot.WRITABLE].path) not in open_files(pid)
+    made.close()
+
+
+async def test_a_fork_of_a_template_that_has_a_disk_still_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All forks would write to it."""
+
+    async def forget(self: Slots, qmp: Qmp) -> None:
+        pass
+
+    monkeypatch.setattr(Slots, "tidy", forget)
+    made = await rig.driver.make_template(rig.specification(), _settle)
+    spec = rig.specification(template=made)
+    with pytest.raises(VmFailed, match="cannot renew what it shares"):
+        vm = await rig.driver.launch(spec)
+        assert isinstance(vm, QemuVm)
+        await vm.running()
+    await rig.driver.discard(spec.id)
     made.close()
 
 
