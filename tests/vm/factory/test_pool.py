@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from hypercell.agent.fake import Faults
-from hypercell.vm.driver import HostUsage
+from hypercell.vm.driver import Disk, HostUsage, Slot
 from hypercell.vm.factory import Way, filling, memory
 from tests.support.machine import MachineVm
-from tests.support.workshop import Opener, Workshop, specification
+from tests.support.workshop import FakeSample, Opener, Workshop, specification
 
 MIB = 1024 * 1024
 
@@ -22,6 +25,27 @@ async def test_a_waiting_vm_has_carried_out_a_container_and_kept_nothing_of_it(p
         assert guest.containers == {} and guest.outputs == {}
         assert guest.configuration["hostname"] == "warming"
         assert pooled.machine.disks[vm_id]["root"] == "/sample.erofs"
+
+
+@pytest.mark.parametrize("failing", [1, 2])
+async def test_no_tap_is_left_over_where_the_sample_has_no_disk(
+    make: Opener, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    """Such as on a full disk: of a template at first, of a VM that is to wait as the second."""
+    asked: list[str] = []
+    disks = FakeSample.disks
+
+    def refuse(self: FakeSample, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
+        asked.append(vm_id)
+        if len(asked) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return disks(self, vm_id)
+
+    monkeypatch.setattr(FakeSample, "disks", refuse)
+    built = await make(pool_memory=1024)
+    built.open()
+    await built.until(lambda: len(asked) == failing)
+    assert built.spares == (0, 2)[failing - 1]  # the template's and that of the clone which proved it
 
 
 async def test_what_was_started_often_waits_often(pooled: Workshop) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from hypercell.agent.contract import Agent, Connect
@@ -17,7 +18,7 @@ from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
 from hypercell.vm import shapes
-from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Disk, Driver, Nic, Slot, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.greeting import Listener, greet
@@ -190,11 +191,12 @@ class Filler:
     async def _make(self, key: str, spec: VmSpec, template: Template) -> Pooled:
         ident = new_id()
         listener = Listener()
-        tap = await self._spare()
-        nic = Nic(tap.descriptor, DEVICE_MAC)
-        bare = replace(shapes.bare(spec), id=ident, nic=nic, template=template)
-        crash_point("pool-begin")
-        vm = await self._launch(bare)
+        async with self._disks(ident) as disks:  # before there is a tap, which nobody would close
+            tap = await self._spare()
+            nic = Nic(tap.descriptor, DEVICE_MAC)
+            bare = replace(shapes.bare(spec), id=ident, disks=disks, nic=nic, template=template)
+            crash_point("pool-begin")
+            vm = await self._driver.launch(bare)
         agent: Agent | None = None
         try:
             if self._driver.capabilities.real:
@@ -225,11 +227,8 @@ class Filler:
         self._made[key] += 1
         return self._weights[key]
 
-    async def _launch(self, bare: VmSpec) -> Vm:
-        if self._sample is None:
-            return await self._driver.launch(bare)
-        async with self._sample.disks(bare.id) as disks:
-            return await self._driver.launch(replace(bare, disks=disks))
+    def _disks(self, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
+        return contextlib.nullcontext({}) if self._sample is None else self._sample.disks(vm_id)
 
     async def _end(self, pooled: Pooled) -> None:
         try:

@@ -184,12 +184,13 @@ class Templates:
 
     async def _make(self, spec: VmSpec) -> Template:
         crash_point("template-begin")
-        bare = await self._bare(spec)
         if self._sample is None:
-            template = await self._driver.make_template(bare, self._greet)
+            template = await self._driver.make_template(await self._bare(spec), self._greet)
         else:
-            async with self._sample.disks(bare.id) as disks:
-                template = await self._driver.make_template(replace(bare, disks=disks), self._settle)
+            ident = new_id()
+            async with self._sample.disks(ident) as disks:  # before there is a tap, which nobody would close
+                bare = replace(await self._bare(spec), id=ident, disks=disks)
+                template = await self._driver.make_template(bare, self._settle)
         try:
             crash_point("template-saved")
             await self._verify(spec, template)
