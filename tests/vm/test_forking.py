@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from hypercell.vm import forking, processes
 from hypercell.vm.command_line import DISK_SLOTS
 from hypercell.vm.driver import Disk, Slot
-from hypercell.vm.forking import can_fork
+from hypercell.vm.forking import LivingTemplate, can_fork
 from hypercell.vm.qmp import Answer
 from hypercell.vm.slots import Slots
 
@@ -109,6 +110,30 @@ def test_numbers_of_a_fork_go_on_where_its_templates_were() -> None:
     origin.fill(before, {})  # type: ignore[arg-type]
     origin.of_fork().fill(told, {slot: (Disk(Path("/d"), True), 9) for slot in DISK_SLOTS})  # type: ignore[arg-type]
     assert not set(before.nodes()) & set(told.nodes())
+
+
+class Slow:
+    """Instead of a VM that is forked: takes its time, and counts who waits for it."""
+
+    def __init__(self) -> None:
+        self.slots = Slots()
+        self.waiting = self.most = 0
+
+    async def fork(self, name: str, user: int, descriptors: list[int]) -> int:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.waiting -= 1
+        return user
+
+
+async def test_a_template_is_told_of_no_more_forks_at_once_than_its_socket_takes() -> None:
+    vm = Slow()
+    template = LivingTemplate("key", vm, 1, lambda: None)  # type: ignore[arg-type]
+    forks = await asyncio.gather(*(template.fork(f"v{user}", user, []) for user in range(300)))
+    assert [pid for pid, _ in forks] == list(range(300))
+    assert vm.most == 16
 
 
 @pytest.mark.parametrize("first", [*"0123456789abcdefxyz"])

@@ -26,6 +26,9 @@ from hypercell.vm.spawn import LAUNCHER
 _VERSION = b"with forks"
 """What hypervisor/Makefile has the program say of itself."""
 _PATIENCE = 10.0
+_AT_ONCE = 16
+"""Forks that a template is told of together; it makes one after the other. Were there more than its socket takes, it
+would seem to hang, and be ended."""
 
 
 def can_fork(program: str, accelerator: str) -> bool:
@@ -57,6 +60,7 @@ class LivingTemplate:
         self._vm: QemuVm | None = vm
         self._size = size
         self._end = end
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     @property
     def bytes(self) -> int:
@@ -68,10 +72,11 @@ class LivingTemplate:
 
         Whoever is cancelled waits for it: what he undoes then is there to be found, by its user and name.
         """
-        if self._vm is None or self._vm.slots is None:
-            raise VmFailed("the template was closed", "hypervisor-failed")
-        slots = self._vm.slots.of_fork()
-        return await finish(self._vm.fork(name, user, descriptors)), slots
+        async with self._turns:
+            if self._vm is None or self._vm.slots is None:
+                raise VmFailed("the template was closed", "hypervisor-failed")
+            slots = self._vm.slots.of_fork()
+            return await finish(self._vm.fork(name, user, descriptors)), slots
 
     def close(self) -> None:
         if self._vm is not None:
