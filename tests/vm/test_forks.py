@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hypercell.base.errors import Internal, VmFailed
+from hypercell.vm import cgroups
 from hypercell.vm.driver import Slot
 from hypercell.vm.forking import LivingTemplate
 from hypercell.vm.program import DISTRIBUTION, SLIM
@@ -281,14 +282,29 @@ async def test_a_fork_that_cannot_enter_its_control_groups_ends(
     rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be in its template's, and end with it."""
-    refusing = [os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC)]
-    monkeypatch.setattr("hypercell.vm.cgroups.entrances", lambda groups: refusing)
+
+    def refusing(groups: list[Path]) -> list[int]:
+        return [os.open("/dev/full", os.O_WRONLY | os.O_CLOEXEC) for _ in groups]
+
+    monkeypatch.setattr("hypercell.vm.cgroups.entrances", refusing)
     family, spec = children(), rig.specification(template=template)
     with pytest.raises(VmFailed, match="cannot enter its control groups"):
         vm = await rig.driver.launch(spec)
         assert isinstance(vm, QemuVm)
         await vm.running()
     await rig.driver.discard(spec.id)
+    assert children() == family
+
+
+async def test_a_fork_with_fewer_control_groups_than_its_template_is_not_made(
+    rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrances = cgroups.entrances
+    monkeypatch.setattr("hypercell.vm.cgroups.entrances", lambda groups: entrances(groups[1:]))
+    before, family = traces(rig.config), children()
+    with pytest.raises(VmFailed, match="refuses control groups"):
+        await rig.driver.launch(rig.specification(template=template))
+    assert traces(rig.config) == before
     assert children() == family
 
 

@@ -66,6 +66,12 @@ class LivingTemplate:
     def bytes(self) -> int:
         return self._size if self._vm is not None else 0
 
+    def check_groups(self, entered: int) -> None:
+        """Raises `VmFailed` where a fork would enter fewer control groups than the template has: it would stay in one
+        of the template's, and end with that."""
+        if self._vm is not None and entered < self._vm.groups_there():
+            raise VmFailed("the host refuses control groups that the template has", "hypervisor-failed")
+
     async def fork(self, name: str, user: int, descriptors: list[int]) -> tuple[int, Slots]:
         """A copy, which stands still: its process number, and what is in its slots. *descriptors* are those of
         `QemuVm.fork`. Raises `VmFailed`.

@@ -129,6 +129,7 @@ class QemuDriver:
             for entrance in entrances:
                 descriptors.callback(os.close, entrance)
             if isinstance(spec.template, LivingTemplate):
+                spec.template.check_groups(len(entrances))
                 pair = ControlPair(undo, descriptors)
                 pid, slots = await spec.template.fork(spec.id, record.uid, pair.given(output, inherited, entrances))
             else:
