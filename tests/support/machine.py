@@ -22,7 +22,7 @@ from hypercell.vm.driver import DEVICE_MAC, Capabilities, ExitReason, GuestKerne
 
 KERNEL = GuestKernel("fake", Path("/vmlinux"), Path("/initrd"), "", False, 16, "6.1.0-fake")
 
-COST = HostUsage(cpu_ns=10**7, rss_bytes=60 * 1024**2, pss_bytes=40 * 1024**2)
+COST = HostUsage(cpu_ns=10**7, rss_bytes=60 * 1024**2, pss_bytes=40 * 1024**2, own_bytes=40 * 1024**2)
 """Of every VM."""
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercell.base.errors import Internal, VmFailed
+from hypercell.base.errors import Internal, Unavailable, VmFailed
 from hypercell.vm import cgroups
 from hypercell.vm.driver import Slot
 from hypercell.vm.forking import LivingTemplate
@@ -263,6 +264,19 @@ async def test_a_template_that_does_not_answer_is_ended(
 
 
 @pytest.mark.parametrize("rounds", [0, 1, 2, 4, 8])
+async def test_what_the_daemon_is_short_of_is_not_the_templates_fault(
+    rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as short:
+        short.setattr(Qmp, "_write_with", out_of_descriptors)
+        with pytest.raises(Unavailable, match="Too many open files"):
+            await forked(rig, template)
+    await forked(rig, template)
+
+
 async def test_a_launch_that_is_cancelled_while_it_forks_leaves_nothing(
     rig: Rig, template: LivingTemplate, rounds: int
 ) -> None:

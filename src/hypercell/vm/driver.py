@@ -178,6 +178,9 @@ class HostUsage:
     cpu_ns: int
     rss_bytes: int
     pss_bytes: int
+    """Pages that several processes share are divided among them."""
+    own_bytes: int
+    """Pages that no other process shares: what its end gives back."""
 
 
 class Driver(Protocol):

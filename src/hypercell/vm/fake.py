@@ -184,7 +184,7 @@ class FakeVm:
     async def host_usage(self) -> HostUsage:
         running = not self._process.exit.done()
         cpu = int((time.monotonic() - self._process.started) * 10**7)
-        return HostUsage(cpu, 48 * 1024**2 * running, 32 * 1024**2 * running)
+        return HostUsage(cpu, 48 * 1024**2 * running, 32 * 1024**2 * running, 32 * 1024**2 * running)
 
     def detach(self) -> None:
         # What is known of an expectation dies with the daemon that had it.

@@ -24,6 +24,7 @@ from hypercell.vm.limits import Limits
 from hypercell.vm.processes import Process, adopt_orphans, end_child, find_hypervisor, start_time
 from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
+from hypercell.vm.qmp import SHORT
 from hypercell.vm.records import Record, VmDirectory
 from hypercell.vm.slots import Slots
 from hypercell.vm.template import QemuTemplate, key_of
@@ -372,8 +373,10 @@ async def _refusal(vm: QemuVm) -> VmFailed:
     return VmFailed(f"the hypervisor ended at once: {ended.detail}", reason, "see docs/debugging.md")
 
 
-def _translated(error: OSError) -> NoSpace | VmFailed:
+def _translated(error: OSError) -> NoSpace | Unavailable | VmFailed:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(f"no space to start a VM: {error.strerror}", "free some, or look at `hypercell system df`")
+    if error.errno in SHORT:
+        return Unavailable(f"the daemon cannot start a VM now: {error.strerror}", "try again, or raise its limits")
     text = error.strerror or str(error)
     return VmFailed(f"cannot start a hypervisor: {text}", "hypervisor-failed", "run `hypercell doctor`")

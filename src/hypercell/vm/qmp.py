@@ -8,6 +8,7 @@ connection, nothing more.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import json
 import os
@@ -20,6 +21,8 @@ from hypercell.base.errors import Internal, Unavailable
 
 LIMIT = 256 * 1024
 """Bytes of one message."""
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the daemon itself wants for: no hypervisor is the cause."""
 EVENTS_PER_SECOND = 100
 """More are not read for the moment; QEMU waits, or drops them."""
 
@@ -110,7 +113,8 @@ class Qmp:
         """Send *command*, with copies of *descriptors* if there are any, and wait for nothing. QEMU reads one byte at a
         time, and no further before a command is carried out: it never mixes up the descriptors of several.
 
-        The result is for `answers`. Raises `Unavailable` when the connection is closed.
+        The result is for `answers`. Raises `Unavailable` when the connection is closed, `OSError` when we are short of
+        something ourselves, and nothing was sent.
         """
         if self._task.done():
             raise _closed()
@@ -127,6 +131,8 @@ class Qmp:
                 self._write_with(data, descriptors)
         except OSError as error:
             self._waiting.pop(answer.ident, None)
+            if error.errno in SHORT:
+                raise
             raise _closed() from error
         return answer
 

@@ -19,19 +19,19 @@ def measure(pid: int, groups: list[Path]) -> HostUsage:
     counted = cgroups.usage(groups).cpu_ns
     fields = stat_fields(pid) if pid else None
     if fields is None:
-        return HostUsage(counted or 0, 0, 0)
+        return HostUsage(counted or 0, 0, 0, 0)
     own = (int(fields[11]) + int(fields[12])) * _TICK_NS
     # The group misses what the process did before it was moved there; the process's own count is coarser.
-    return HostUsage(max(counted or 0, own), int(fields[21]) * _PAGE, _proportional(pid))
+    memory = _memory(pid)
+    private = memory.get("Private_Clean", 0) + memory.get("Private_Dirty", 0)
+    return HostUsage(max(counted or 0, own), int(fields[21]) * _PAGE, memory.get("Pss", 0), private)
 
 
-def _proportional(pid: int) -> int:
-    """Bytes by `Pss` of /proc/PID/smaps_rollup: pages that several processes share are divided among them."""
+def _memory(pid: int) -> dict[str, int]:
+    """Bytes by name, from /proc/PID/smaps_rollup (proc(5)); none for a process that is gone."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
-        return 0
-    for line in text.splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        return {}
+    lines = (line.split() for line in text.splitlines()[1:])
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}

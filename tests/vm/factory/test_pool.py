@@ -72,14 +72,14 @@ async def test_of_many_clones_of_a_shape_some_are_weighed(make: Opener, monkeypa
 
     async def weigh(vm: MachineVm) -> HostUsage:
         weighed.append(len(weighed))
-        return HostUsage(0, 0, (20 + len(weighed)) * MIB)
+        return HostUsage(0, 0, 0, (20 + len(weighed)) * MIB)
 
     monkeypatch.setattr(MachineVm, "host_usage", weigh)
     built = await make(pool_memory=4096, pool_fill=40)
     built.open()
     await built.filled(40)
-    assert len(weighed) == 8 + 2  # the first eight, the seventeenth and the thirty-third
-    assert built.factory.figures().pooled_bytes == (sum(range(21, 29)) + 8 * 28 + 16 * 29 + 8 * 30) * MIB
+    assert len(weighed) == 3  # the first, the seventeenth and the thirty-third
+    assert built.factory.figures().pooled_bytes == (16 * 21 + 16 * 22 + 8 * 23) * MIB
 
 
 async def test_no_budget_no_pool(make: Opener) -> None:

@@ -37,8 +37,8 @@ LOOK = 5.0
 """Seconds between two looks at demand and memory while nothing happens."""
 _PAUSE = 5.0
 """Seconds after a failure."""
-_ALL_WEIGHED, _WEIGHED = 8, 16
-"""Of the clones of each shape the first so many are weighed, and later every so many-th."""
+_WEIGHED = 16
+"""Of the clones of each shape every so many-th is weighed, the first one included."""
 _MIB = 1024 * 1024
 
 
@@ -219,11 +219,10 @@ class Filler:
         return Pooled(vm, agent, listener, tap.name, key, cost)
 
     async def _weigh(self, key: str, vm: Vm) -> int:
-        """What it costs the host, in bytes. Clones of one shape cost alike, and the kernel takes longer to tell than we
-        take for much of the rest: the first of them are weighed, which share little yet, and then some."""
-        made = self._made[key]
-        if made < _ALL_WEIGHED or made % _WEIGHED == 0:
-            self._weights[key] = (await vm.host_usage()).pss_bytes
+        """What it costs the host, in bytes; what it shares is its template's. Clones of one shape cost alike, and the
+        kernel takes longer to tell than we take for much of the rest."""
+        if self._made[key] % _WEIGHED == 0:
+            self._weights[key] = (await vm.host_usage()).own_bytes
         self._made[key] += 1
         return self._weights[key]
 

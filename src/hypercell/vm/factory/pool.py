@@ -24,7 +24,7 @@ class Pooled:
     key: str
     """Of its template: its shape."""
     cost: int
-    """Bytes of host memory, its share of what it shares included."""
+    """Bytes of host memory that nobody else shares."""
 
     @property
     def well(self) -> bool:
