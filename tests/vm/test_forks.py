@@ -263,7 +263,6 @@ async def test_a_template_that_does_not_answer_is_ended(
     assert await rig.driver.known() == []
 
 
-@pytest.mark.parametrize("rounds", [0, 1, 2, 4, 8])
 async def test_what_the_daemon_is_short_of_is_not_the_templates_fault(
     rig: Rig, template: LivingTemplate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +276,7 @@ async def test_what_the_daemon_is_short_of_is_not_the_templates_fault(
     await forked(rig, template)
 
 
+@pytest.mark.parametrize("rounds", [0, 1, 2, 4, 8])
 async def test_a_launch_that_is_cancelled_while_it_forks_leaves_nothing(
     rig: Rig, template: LivingTemplate, rounds: int
 ) -> None:
