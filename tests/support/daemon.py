@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hypercell.vm.records import HALF_MADE
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -123,6 +125,7 @@ class Daemon:
 
     def _unknown(self) -> list[str]:
         known = {item["Id"] for item in self.call("GET", "/containers/json?all=1")[1]}
+        known |= self._templates()
         found = [
             str(path) for place in ("vms", "containers") for path in self._entries(place) if path.name not in known
         ]
@@ -131,6 +134,17 @@ class Daemon:
                 words = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
                 if "qemu-system" in words and str(self.directory) in words and not any(name in words for name in known):
                     found.append(words[:200])
+        return found
+
+    def _templates(self) -> set[str]:
+        """Ids of the VMs that this very daemon forks others of: they stand still while it lives."""
+        found = set()
+        for path in self._entries("vms"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = json.loads((path / "vm.json").read_text())["pid"]
+                parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
+                if (path / HALF_MADE).exists() and self.process is not None and int(parent) == self.process.pid:
+                    found.add(path.name)
         return found
 
     def _entries(self, place: str) -> list[Path]:

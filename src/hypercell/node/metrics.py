@@ -45,7 +45,9 @@ def _factory(factory: Factory) -> list[Metric]:
         launched.set(told.launched.get(way, 0), way.value)
     return [
         pooled,
-        Gauge("hypercell_pool_memory_bytes", "Memory of the VMs that wait.").set(told.pooled_bytes),
+        Gauge(
+            "hypercell_pool_memory_bytes", "Memory of the VMs that wait, without what they share with their templates."
+        ).set(told.pooled_bytes),
         Gauge("hypercell_templates", "Templates that are kept.").set(told.templates),
         Gauge("hypercell_template_memory_bytes", "Memory of the templates.").set(told.template_bytes),
         launched,
