@@ -232,21 +232,21 @@ class QemuVm:
         self._console.path = self._directory.path / CONSOLE_FILE
         self._log.path = self._directory.path / LOG_FILE
 
-    async def fill(self, disks: Mapping[Slot, tuple[Disk, int]]) -> None:
-        """Have exactly *disks* in the slots, each with a descriptor. Raises `VmFailed`."""
+    async def fill(self, disks: Mapping[Slot, tuple[Disk, int]]) -> asyncio.Task[None]:
+        """Have exactly *disks* in the slots, each with a descriptor. What is returned closes what was there, and need
+        not be waited for. Raises `VmFailed`."""
         if self._qmp is None or self.slots is None:
             raise VmFailed("the VM's disks cannot be changed", "hypervisor-failed")
         try:
             await self._qmp.answers(self.slots.fill(self._qmp, disks))
         except (Internal, Unavailable) as error:
             raise VmFailed(f"a disk cannot be inserted: {error.message}", "hypervisor-failed") from error
-        self._start(self.slots.tidy(self._qmp))
+        return self._start(self.slots.tidy(self._qmp))
 
     async def empty(self) -> None:
         """Have nothing in the slots. Returns when the files that were there are closed, for which it has to run; raises
         `VmFailed`."""
-        await self.fill({})
-        await asyncio.wait(self._tasks[-1:])
+        await asyncio.wait({await self.fill({})})
 
     async def _control(self, command: str) -> None:
         await self.running()

@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 
 from hypercell.agent.contract import Agent, Connect
@@ -18,14 +17,14 @@ from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
 from hypercell.vm import shapes
-from hypercell.vm.driver import DEVICE_MAC, Disk, Driver, Nic, Slot, Template, Vm, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.demand import Demand
 from hypercell.vm.factory.greeting import Listener, greet
 from hypercell.vm.factory.pool import Pool, Pooled
 from hypercell.vm.factory.priority import to_background
 from hypercell.vm.factory.templates import Templates
-from hypercell.vm.factory.warming import Sample, warm
+from hypercell.vm.factory.warming import Sample, disks_of, warm
 from hypercell.vm.factory.ways import NotThisWay, SpareTap
 
 log = logging.getLogger(__name__)
@@ -191,7 +190,7 @@ class Filler:
     async def _make(self, key: str, spec: VmSpec, template: Template) -> Pooled:
         ident = new_id()
         listener = Listener()
-        async with self._disks(ident) as disks:  # before there is a tap, which nobody would close
+        async with disks_of(self._sample, ident) as disks:  # before there is a tap, which nobody would close
             tap = await self._spare()
             nic = Nic(tap.descriptor, DEVICE_MAC)
             bare = replace(shapes.bare(spec), id=ident, disks=disks, nic=nic, template=template)
@@ -225,9 +224,6 @@ class Filler:
             self._weights[key] = (await vm.host_usage()).own_bytes
         self._made[key] += 1
         return self._weights[key]
-
-    def _disks(self, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
-        return contextlib.nullcontext({}) if self._sample is None else self._sample.disks(vm_id)
 
     async def _end(self, pooled: Pooled) -> None:
         try:

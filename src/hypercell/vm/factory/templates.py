@@ -20,7 +20,7 @@ from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
 from hypercell.vm.factory.greeting import Listener, greet
-from hypercell.vm.factory.warming import Sample, warm
+from hypercell.vm.factory.warming import Sample, disks_of, warm
 from hypercell.vm.factory.ways import NotThisWay, SpareTap
 
 log = logging.getLogger(__name__)
@@ -184,13 +184,10 @@ class Templates:
 
     async def _make(self, spec: VmSpec) -> Template:
         crash_point("template-begin")
-        if self._sample is None:
-            template = await self._driver.make_template(await self._bare(spec), self._greet)
-        else:
-            ident = new_id()
-            async with self._sample.disks(ident) as disks:  # before there is a tap, which nobody would close
-                bare = replace(await self._bare(spec), id=ident, disks=disks)
-                template = await self._driver.make_template(bare, self._settle)
+        ident = new_id()
+        async with disks_of(self._sample, ident) as disks:  # before there is a tap, which nobody would close
+            bare = replace(await self._bare(spec), id=ident, disks=disks)
+            template = await self._driver.make_template(bare, self._settle)
         try:
             crash_point("template-saved")
             await self._verify(spec, template)

@@ -12,7 +12,7 @@ import time
 from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
@@ -46,6 +46,11 @@ class Sample(Protocol):
 
     def disks(self, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
         """Its image, and a writable layer to throw away: needed until the VM is launched."""
+
+
+def disks_of(sample: Sample | None, vm_id: str) -> AbstractAsyncContextManager[dict[Slot, Disk]]:
+    """Those of *sample*; none without one."""
+    return nullcontext({}) if sample is None else sample.disks(vm_id)
 
 
 async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
