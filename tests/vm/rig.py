@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hypercell.base.config import Config
 from hypercell.vm import fake, open_driver
 from hypercell.vm.driver import Driver, GuestKernel, Template, Vm, VmSpec
-from tests.support.vm import greet, specification
+from hypercell.vm.qemu_vm import QemuVm
+from tests.support.vm import greet, guest_kernel, specification, traces
 from tests.vm.guest_tools import panicking
 
 
@@ -66,3 +69,19 @@ def fake_rig(config: Config, kernel: GuestKernel) -> Rig:
     config.root.mkdir(parents=True)
     machine = fake.machine(config.run)
     return Rig(config, kernel, open_driver(config), lambda vm: machine.kill(vm.id))
+
+
+@contextlib.asynccontextmanager
+async def traceless_rig(config: Config) -> AsyncIterator[Rig]:
+    """One of which nothing is left afterwards."""
+    rig = qemu_rig(config, guest_kernel(config))
+    yield rig
+    await rig.clean_up()
+    after = traces(config)
+    assert (after.directories, after.groups, after.processes) == ((), (), ())
+
+
+async def cloned(rig: Rig, template: Template, **other: Any) -> QemuVm:
+    vm = await rig.driver.launch(rig.specification(template=template, **other))
+    assert isinstance(vm, QemuVm)
+    return vm

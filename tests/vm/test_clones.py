@@ -13,7 +13,6 @@ import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,10 +20,10 @@ from hypercell.base.errors import InvalidArgument, VmFailed
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, ExitReason, Nic, Slot, Template, Vm
 from hypercell.vm.qemu_vm import QemuVm
-from tests.support.vm import KINDS, boot_id, greet, guest_kernel, image, open_files, settings_for, traces
+from tests.support.vm import KINDS, boot_id, greet, image, open_files, settings_for
 from tests.vm.guest_tools import panicking
 from tests.vm.inspecting import ask, inserted
-from tests.vm.rig import Rig, qemu_rig
+from tests.vm.rig import Rig, cloned, traceless_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
@@ -33,12 +32,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.root]
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     kind, kernel = request.param.split("-")
     config = settings_for(kind, tmp_path, kernel=kernel)
-    rig = qemu_rig(config, guest_kernel(config))
-    before = traces(config)
-    yield rig
-    await rig.clean_up()
-    after = traces(config)
-    assert (after.directories, after.groups, after.processes) == (before.directories, before.groups, before.processes)
+    async with traceless_rig(config) as rig:
+        yield rig
 
 
 @pytest.fixture
@@ -46,12 +41,6 @@ async def template(rig: Rig) -> AsyncIterator[Template]:
     made = await rig.template()
     yield made
     made.close()
-
-
-async def cloned(rig: Rig, template: Template, **other: Any) -> QemuVm:
-    vm = await rig.driver.launch(rig.specification(template=template, **other))
-    assert isinstance(vm, QemuVm)
-    return vm
 
 
 async def test_what_one_clone_changes_no_other_sees(rig: Rig, template: Template) -> None:

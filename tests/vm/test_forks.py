@@ -25,9 +25,9 @@ from hypercell.vm.qmp import Qmp
 from hypercell.vm.slots import Slots
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
-from tests.support.vm import boot_id, greet, guest_kernel, open_files, settings_for, traces
+from tests.support.vm import boot_id, greet, open_files, settings_for, traces
 from tests.vm.inspecting import PROC, ask, children, memory, shared_files, status, threads, writable_shared_mappings
-from tests.vm.rig import Rig, qemu_rig
+from tests.vm.rig import Rig, cloned, traceless_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 _OWN = 6
@@ -40,11 +40,8 @@ _MAY_CHANGE_USER = 1 << 6 | 1 << 7
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     config = settings_for("forked", tmp_path)
-    rig = qemu_rig(config, guest_kernel(config))
-    yield rig
-    await rig.clean_up()
-    after = traces(config)
-    assert (after.directories, after.groups, after.processes) == ((), (), ())
+    async with traceless_rig(config) as rig:
+        yield rig
 
 
 @pytest.fixture
@@ -56,8 +53,7 @@ async def template(rig: Rig) -> AsyncIterator[LivingTemplate]:
 
 
 async def forked(rig: Rig, template: LivingTemplate) -> QemuVm:
-    vm = await rig.driver.launch(rig.specification(template=template))
-    assert isinstance(vm, QemuVm)
+    vm = await cloned(rig, template)
     await (await greet(vm)).close()
     return vm
 

@@ -11,19 +11,18 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hypercell.base.errors import InvalidArgument, VmFailed
 from hypercell.vm import memfd, migration
-from hypercell.vm.driver import ExitReason, Template
+from hypercell.vm.driver import ExitReason
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.template import QemuTemplate
 from tests.support.house import eventually
-from tests.support.vm import guest_kernel, open_files, settings_for, traces
+from tests.support.vm import open_files, settings_for
 from tests.vm.inspecting import ask
-from tests.vm.rig import Rig, qemu_rig
+from tests.vm.rig import Rig, cloned, traceless_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
@@ -31,12 +30,8 @@ pytestmark = [pytest.mark.vm, pytest.mark.root]
 @pytest.fixture(params=["own", "distribution"])
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
     config = settings_for("saved", tmp_path, kernel=request.param)
-    rig = qemu_rig(config, guest_kernel(config))
-    before = traces(config)
-    yield rig
-    await rig.clean_up()
-    after = traces(config)
-    assert (after.directories, after.groups, after.processes) == (before.directories, before.groups, before.processes)
+    async with traceless_rig(config) as rig:
+        yield rig
 
 
 @pytest.fixture
@@ -45,12 +40,6 @@ async def template(rig: Rig) -> AsyncIterator[QemuTemplate]:
     assert isinstance(made, QemuTemplate)
     yield made
     made.close()
-
-
-async def cloned(rig: Rig, template: Template, **other: Any) -> QemuVm:
-    vm = await rig.driver.launch(rig.specification(template=template, **other))
-    assert isinstance(vm, QemuVm)
-    return vm
 
 
 async def test_a_clone_holds_exactly_the_descriptors_it_needs(rig: Rig, template: QemuTemplate) -> None:
