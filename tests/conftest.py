@@ -8,6 +8,7 @@ import signal
 from tests.support.namespaces import enter_private_network
 
 enter_private_network()
-# A shell that starts us in the background has these ignored, and ignored signals are inherited by all that tests start.
+# A shell that starts us in the background has these ignored, or nohup, and all that tests start inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -14,7 +14,8 @@ from hypercell.vm.driver import SLOT_BYTES
 
 LAUNCHER = built("launch")
 """hypervisor/launch/launch.c"""
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+"""None is ignored: Python ignores some, and `nohup`, or a shell that starts a daemon in the background, has it ignore more."""
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
@@ -87,5 +88,5 @@ def spawn(
         ],
         setsid=True,
         setsigmask=(),
-        setsigdef=_IGNORED_BY_PYTHON,
+        setsigdef=_SIGNALS,
     )
