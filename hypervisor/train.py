@@ -41,6 +41,7 @@ def train(program: str, kernel: str) -> None:
             kernel=kernel,
             accelerator="tcg",
             isolation="cold",
+            forks=False,
             pool_memory=0,
             bridge="hctrain",
             # One user, whose files the counts are, for one VM at a time.

@@ -226,8 +226,10 @@ class MachineDriver:
 
     name = "machine"
 
-    def __init__(self, path: Path, templates: bool = False) -> None:
-        self.capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=templates, max_vcpus=8)
+    def __init__(self, path: Path, templates: bool = False, zygotes: bool = False) -> None:
+        self.capabilities = Capabilities(
+            "none", real=False, pause=True, adopt=True, templates=templates, max_vcpus=8, zygotes=zygotes
+        )
         self._path = path
         self._told: set[asyncio.Task[Any]] = set()
 
@@ -277,6 +279,8 @@ class MachineDriver:
             await asyncio.shield(self.discard(spec.id))
         await self.ask("saved")
         return MachineTemplate(self.template_key(spec))
+
+    make_zygote = make_template
 
     async def claim(self, vm_id: str, spec: VmSpec) -> MachineVm:
         answer = await self.ask("claim", id=vm_id, to=spec.id, disks=_paths(spec))

@@ -24,7 +24,7 @@ class Customer:
     """Implements `factory.Client`, and remembers."""
 
     def __init__(self) -> None:
-        self.opened = 0
+        self.opened = self.booted = 0
         self.given: list[str] = []
         self.vm: Vm | None = None
         self.wanted = True
@@ -37,6 +37,10 @@ class Customer:
 
     async def give(self, spare: str) -> None:
         self.given.append(spare)
+
+    def booting(self) -> contextlib.AbstractContextManager[None]:
+        self.booted += 1
+        return contextlib.nullcontext()
 
     def found(self, vm: Vm) -> None:
         self.vm = vm
@@ -67,11 +71,11 @@ class Spare:
 
 
 class Workshop:
-    def __init__(self, directory: Path, machine: Machine, **settings: Any) -> None:
+    def __init__(self, directory: Path, machine: Machine, zygotes: bool = False, **settings: Any) -> None:
         chosen = {"pool_memory": 0, "boot_timeout": 3.0, **settings}
         self.machine = machine
         self.config = replace(Config(), root=directory, run=directory, guest_dir=directory, **chosen)
-        self.driver = MachineDriver(machine.path, templates=True)
+        self.driver = MachineDriver(machine.path, templates=True, zygotes=zygotes)
         self.spares = 0
         self.factory = Factory(self.config, self.driver, connect, self._spare, FakeSample())
 

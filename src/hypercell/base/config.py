@@ -89,6 +89,9 @@ class Config:
     isolation: str = "shared"
     """What containers get that do not ask: `shared` (VMs are clones, and share the pages that none of them changes) or
     `cold` (every VM boots by itself)."""
+    forks: bool = True
+    """Whether hypervisors may be forked of each other, where they can be (the slim QEMU, without KVM). They start
+    sooner, and lie at the same addresses, which helps whoever has broken out of one to break into another."""
     pool_memory: int = field(default_factory=_default_pool_memory)
     """MiB of memory for VMs that wait for containers (some 40 each); 0: none wait."""
     pool_fill: int = 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from hypercell.base.errors import VmFailed
@@ -58,6 +59,9 @@ class Berth:
         with self._trace.step("network"):
             await self._pod.services.network.give_tap(self._pod.id, spare)
 
+    def booting(self) -> AbstractContextManager[None]:
+        return self._trace.step("guest")
+
     def found(self, vm: Vm) -> None:
         self._pod.forget_promise()
         self._pod.vm = vm
@@ -73,13 +77,13 @@ class Berth:
 
 
 async def reject(pod: Pod, error: BaseException) -> Way | None:
-    """A start failed with *error*: throw the VM away if it is a clone that never confirmed that it is well. The
-    quickest way that is then worth a try; None when there is none, and the failure is the start's own."""
+    """A start failed with *error*: throw the VM away if it was made of another, and never confirmed that it is well.
+    The quickest way that is then worth a try; None when there is none, and the failure is the start's own."""
     launched = pod.launched
-    if launched is None or launched.way is Way.COLD:
+    if launched is None or not launched.key:
         return None
     if not isinstance(error, VmFailed) or pod.confirmed or pod.doomed:
         return None
     await pod.forget_vm()
     await pod.services.factory.reject(launched, error.message)
-    return slower(launched.way)
+    return slower(launched.way) or Way.COLD  # whose zygote is dropped now

@@ -34,6 +34,8 @@ class Capabilities:
     max_vcpus: int
     warm_clones: bool = False
     """Whatever a template has carried out needs no translation in its clones either."""
+    zygotes: bool = False
+    """Nor does a boot, where the hypervisor is forked of one that has gone through such a boot."""
 
 
 class Slot(StrEnum):
@@ -208,6 +210,10 @@ class Driver(Protocol):
         Raises as `launch`, and what *settle* raises; nothing is left then. What is left otherwise ends with the
         template (see `close`).
         """
+
+    async def make_zygote(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        """As `make_template`, but nothing is left of the guest: what is launched of it boots by itself, and nobody had
+        its memory before. Only the hypervisor's translations of what *settle* went through are common to all."""
 
     async def claim(self, vm_id: str, spec: VmSpec) -> Vm:
         """The running VM *vm_id*, of this daemon, is from now on `spec.id`, with its CPU quota and exactly its disks in

@@ -72,7 +72,7 @@ class FakeTemplate:
 
     key: str
     identity: dict[str, str]
-    """What a clone would prove itself with that is no stranger to the template."""
+    """What a clone would prove itself with that is no stranger to the template; empty for a zygote, whose clones boot."""
     bytes: int = TEMPLATE_BYTES
     closed: bool = False
 
@@ -215,7 +215,9 @@ class FakeDriver:
     """Implements `driver.Driver` on the `machine` of `config.run`."""
 
     name = "fake"
-    capabilities = Capabilities("none", real=False, pause=True, adopt=True, templates=True, max_vcpus=MAX_VCPUS)
+    capabilities = Capabilities(
+        "none", real=False, pause=True, adopt=True, templates=True, max_vcpus=MAX_VCPUS, zygotes=True
+    )
 
     def __init__(self, config: Config) -> None:
         self.machine = machine(config.run)
@@ -261,6 +263,12 @@ class FakeDriver:
         return hashlib.sha256(repr(shape).encode()).hexdigest()
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        return await self._make(spec, settle, {"boot_id": str(uuid.uuid4()), "random": secrets.token_hex(16)})
+
+    async def make_zygote(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        return await self._make(spec, settle, {})
+
+    async def _make(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]], identity: dict[str, str]) -> Template:
         key = self.template_key(spec)
         vm = await self.launch(shapes.bare(spec))
         self.machine.launched.pop()
@@ -270,7 +278,7 @@ class FakeDriver:
                 raise self.machine.refuse_templates
         finally:
             await finish(self.discard(vm.id))
-        template = FakeTemplate(key, {"boot_id": str(uuid.uuid4()), "random": secrets.token_hex(16)})
+        template = FakeTemplate(key, identity)
         self.machine.templates.append(template)
         return template
 

@@ -23,7 +23,7 @@ from hypercell.vm.qmp import LIMIT, Streams
 from hypercell.vm.slots import Slots
 from hypercell.vm.spawn import LAUNCHER
 
-_VERSION = b"with forks"
+_VERSION = b"with forks and zygotes"
 """What hypervisor/Makefile has the program say of itself."""
 _PATIENCE = 10.0
 _AT_ONCE = 16

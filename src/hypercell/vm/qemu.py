@@ -14,7 +14,7 @@ from pathlib import Path
 from socket import socket
 
 from hypercell.base.config import Config
-from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, VmFailed
+from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, Unsupported, VmFailed
 from hypercell.base.finish import finish
 from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
@@ -67,11 +67,14 @@ class QemuDriver:
             templates=True,
             max_vcpus=shapes.MAX_VCPUS,
             warm_clones=self._forks,
+            zygotes=self._forks,
         )
 
     @property
     def _forks(self) -> bool:
         """Whether templates are processes (`forking`), or saved to memory (`template`)."""
+        if not self._config.forks:
+            return False
         try:
             return can_fork(choose(self._config.qemu).path, self._accelerator.name)
         except VmFailed:
@@ -170,11 +173,41 @@ class QemuDriver:
 
     async def make_template(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         """See `Driver.make_template`. What is left of one that was cut short is a VM, and memory that ends with us."""
+        key, spec = self._of_template(spec)
+        if not self._forks:
+            return await self._make_saved(key, spec, settle)
+
+        async def rehearse(vm: QemuVm) -> None:
+            await settle(vm)
+            # What only a boot and a first time need is most of it; a second time leaves what starts need.
+            await vm.forget_translations()
+            await settle(vm)
+            await vm.empty()  # what it had is no clone's
+            await vm.pause()
+
+        return await self._make_living(key, spec, rehearse)
+
+    async def make_zygote(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+        """See `Driver.make_zygote`."""
+        key, spec = self._of_template(spec)
+        if not self._forks:
+            with _consumed(spec):
+                raise Unsupported("hypervisors are not forked here", "build the slim QEMU: make qemu")
+
+        async def rehearse(vm: QemuVm) -> None:
+            await settle(vm)
+            await vm.empty()
+            await vm.pause()
+            await vm.rewind()
+
+        return await self._make_living(key, spec, rehearse)
+
+    def _of_template(self, spec: VmSpec) -> tuple[str, VmSpec]:
+        """The key, and what is launched. On an error, the tap is closed."""
         spec = replace(spec, cpu_quota=0.0, template=None)
         with _consumed(spec):
             shapes.check(spec)
-            key = self.template_key(spec)
-        return await (self._make_living if self._forks else self._make_saved)(key, spec, settle)
+            return self.template_key(spec), spec
 
     async def _make_saved(self, key: str, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         with ExitStack() as owned:
@@ -196,15 +229,10 @@ class QemuDriver:
             owned.pop_all()
         return template
 
-    async def _make_living(self, key: str, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
+    async def _make_living(self, key: str, spec: VmSpec, rehearse: Callable[[QemuVm], Awaitable[None]]) -> Template:
         vm = await self._start(spec, forking=True)
         try:
-            await settle(vm)
-            # What only a boot and a first time need is most of it; a second time leaves what starts need.
-            await vm.forget_translations()
-            await settle(vm)
-            await vm.empty()  # what it had is no clone's
-            await vm.pause()
+            await rehearse(vm)
             size = (await vm.host_usage()).pss_bytes
         except BaseException:
             await finish(self.discard(vm.id))

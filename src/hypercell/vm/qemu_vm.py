@@ -122,6 +122,11 @@ class QemuVm:
         """Forget what the hypervisor has translated so far. Raises `Internal`, `Unavailable`."""
         await self._control("x-forget-translations")
 
+    async def rewind(self) -> None:
+        """Put the VM, which stands still, back to before its first instruction: nothing is left of its memory, while the
+        hypervisor keeps what it has translated (hypervisor/recall.c). Raises `Internal`, `Unavailable`."""
+        await self._control("x-rewind")
+
     async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:
         """The process number of a copy of this VM, which stands still: of the user *user*, called *name*, with
         *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`; this VM is ended when it does

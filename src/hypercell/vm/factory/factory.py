@@ -23,7 +23,7 @@ from hypercell.vm.factory.greeting import greet
 from hypercell.vm.factory.pool import Pool, Pooled
 from hypercell.vm.factory.priority import to_foreground
 from hypercell.vm.factory.promises import Promise
-from hypercell.vm.factory.templates import Templates
+from hypercell.vm.factory.templates import ZYGOTE, Templates
 from hypercell.vm.factory.warming import Sample
 from hypercell.vm.factory.ways import QUICKEST_FIRST, Client, Isolation, Launched, NotThisWay, SpareTap, Way
 
@@ -63,9 +63,10 @@ class Factory:
     ) -> None:
         self._driver = driver
         self._connect = connect
-        self._patience = config.boot_timeout * _PATIENCE
+        self._boot_timeout = config.boot_timeout
         self._isolation = Isolation(config.isolation)
         self._clones = driver.capabilities.templates
+        self._zygotes = driver.capabilities.zygotes
         self._pool = Pool()
         self._demand = Demand(config.pool_fill)
         self._templates = Templates(driver, connect, spare, sample, config.boot_timeout)
@@ -77,8 +78,9 @@ class Factory:
 
     def start(self, usual: VmSpec) -> None:
         """Begin to keep VMs ready, if there is a budget for it; *usual* is of the shape that most will have."""
-        if self._clones and self._isolation is not Isolation.COLD:
-            self._demand.expect(self._key(usual), usual)
+        if self._clones:
+            if self._isolation is not Isolation.COLD:
+                self._demand.expect(self._key(usual), usual)
             self._filler.start()
 
     @contextlib.contextmanager
@@ -115,6 +117,7 @@ class Factory:
         elif (isolation or self._isolation) is Isolation.COLD:
             quickest = Way.COLD
             notes.append("isolation is cold")
+            key = ZYGOTE + self._key(spec) if self._zygotes else ""
         else:
             key = self._key(spec)
             self._demand.started(key, spec)
@@ -170,10 +173,21 @@ class Factory:
     # The ways
 
     async def _take(self, way: Way, key: str, spec: VmSpec, client: Client, note: str) -> Launched:
-        if way is Way.COLD:
-            return Launched(await self._boot(spec, client), way, note, None)
-        vm, agent = await (self._claim if way is Way.POOL else self._clone)(key, spec, client)
+        if way is Way.POOL:
+            vm, agent = await self._claim(key, spec, client)
+        elif way is Way.TEMPLATE:
+            vm, agent = await self._clone(key, spec, client)
+        else:
+            return await self._cold(key, spec, client, note)
         return Launched(vm, way, note, agent, key)
+
+    async def _cold(self, key: str, spec: VmSpec, client: Client, note: str) -> Launched:
+        """*key* may be that of a zygote. Where there is none yet, or it fails, a hypervisor of its own boots."""
+        if key.startswith(ZYGOTE):
+            with contextlib.suppress(NotThisWay):
+                vm, agent = await self._clone(key, spec, client)
+                return Launched(vm, Way.COLD, note, agent, key)
+        return Launched(await self._boot(spec, client), Way.COLD, note, None)
 
     async def _boot(self, spec: VmSpec, client: Client) -> Vm:
         nic = Nic(await client.open(), DEVICE_MAC)
@@ -184,6 +198,9 @@ class Factory:
         return vm
 
     async def _clone(self, key: str, spec: VmSpec, client: Client) -> tuple[Vm, Agent]:
+        """Of a template, or of a zygote: then it boots."""
+        boots = key.startswith(ZYGOTE)
+        patience = self._boot_timeout if boots else self._boot_timeout * _PATIENCE
         with self._templates.lease(key, spec) as template:
             nic = Nic(await client.open(), DEVICE_MAC)
             crash_point("clone-tap-open")
@@ -194,7 +211,8 @@ class Factory:
         crash_point("clone-launched")
         try:
             client.found(vm)
-            agent = await greet(vm, self._connect, client.on_event, self._patience)
+            with client.booting() if boots else contextlib.nullcontext():
+                agent = await greet(vm, self._connect, client.on_event, patience)
         except HypercellError as error:
             await self._driver.discard(spec.id)
             raise await self._failed(key, client, f"a clone did not come up ({error})", error) from error

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The keeper of templates: each is built once, lazily, under a lock, and verified; it goes when nobody uses it, when
-memory is short, or when a clone of it did not come up."""
+"""The keeper of templates, and of zygotes, whose clones boot: each is built once, lazily, under a lock, and verified;
+it goes when nobody uses it, when memory is short, or when a clone of it did not come up."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ MOST = 8
 """Templates that are kept at once: the one that was not used for longest makes room."""
 UNUSED = 1800.0
 """Seconds after which a template that nobody used is dropped."""
+ZYGOTE = "zygote "
+"""Before the key of one: that of a template of the same shape."""
 _PAUSES = (5.0, 300.0)
 """Seconds from a failed build to the next, the first time and at most; doubled with each failure."""
 
@@ -168,7 +170,7 @@ class Templates:
         async with self._one_at_a_time:
             began = self._clock()
             try:
-                template = await self._make(spec)
+                template = await self._make(key, spec)
             except (HypercellError, OSError) as error:
                 log.warning("the template for %s failed: %s", _size(spec), error)
                 self._failed(key, str(error))
@@ -180,14 +182,17 @@ class Templates:
             self._make_room()
             self._kept[key] = _Kept(template, self._clock())
             taken = self._clock() - began
-            log.info("made a template for %s in %.1f s (%d MiB)", _size(spec), taken, template.bytes >> 20)
+            log.info(
+                "made the template %s for %s in %.1f s (%d MiB)", key[:12], _size(spec), taken, template.bytes >> 20
+            )
 
-    async def _make(self, spec: VmSpec) -> Template:
+    async def _make(self, key: str, spec: VmSpec) -> Template:
+        make = self._driver.make_zygote if key.startswith(ZYGOTE) else self._driver.make_template
         crash_point("template-begin")
         ident = new_id()
         async with disks_of(self._sample, ident) as disks:  # before there is a tap, which nobody would close
             bare = replace(await self._bare(spec), id=ident, disks=disks)
-            template = await self._driver.make_template(bare, self._settle)
+            template = await make(bare, self._settle)
         try:
             crash_point("template-saved")
             await self._verify(spec, template)

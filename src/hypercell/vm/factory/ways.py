@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -34,7 +35,7 @@ class Isolation(StrEnum):
     SHARED = "shared"
     """Clones share the pages that they do not change."""
     COLD = "cold"
-    """Every VM boots by itself and shares nothing."""
+    """Every VM boots by itself, and shares nothing that a guest has changed: see docs/clones.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Launched:
     note: str
     """Why not a quicker way, for a person; empty after the quickest."""
     agent: Agent | None
-    """Of a clone, which is not handed out before it has greeted; None after a cold boot."""
+    """Of what was forked of another, which is not handed out before it has greeted; None after another boot."""
     key: str = ""
-    """Of the template that it is a clone of."""
+    """Of the template, or zygote, of which it was made."""
 
 
 class SpareTap(Protocol):
@@ -68,6 +69,9 @@ class Client(Protocol):
 
     async def give(self, spare: str) -> None:
         """The pooled VM's tap becomes the port's."""
+
+    def booting(self) -> AbstractContextManager[None]:
+        """Around the boot of a VM whose agent is handed out."""
 
     def found(self, vm: Vm) -> None:
         """The VM exists from now on, and may be killed while it is still being prepared. Raises `VmFailed` when nobody
