@@ -78,10 +78,10 @@ async def greet(vm: Vm) -> Client:
     return await connect(vm.connect_agent, lambda event: None, GREETING)
 
 
-async def boot_id(agent: Agent) -> str:
+async def boot_id(agent: Agent, entropy: bytes = b"") -> str:
     """Gives the guest entropy and clock, as it has no boot id before."""
-    entropy = base64.b64encode(os.urandom(64)).decode()
-    reply = await agent.request("configure", {"entropy": entropy, "clock_ns": time.time_ns()})
+    words = base64.b64encode(entropy or os.urandom(64)).decode()
+    reply = await agent.request("configure", {"entropy": words, "clock_ns": time.time_ns()})
     return str(reply["boot_id"])
 
 

@@ -42,6 +42,9 @@ class Rig:
         """One of the shape of `specification`."""
         return await self.driver.make_template(self.specification(disks={}, **other), _settle)
 
+    async def zygote(self, **other: object) -> Template:
+        return await self.driver.make_zygote(self.specification(disks={}, **other), _settle)
+
     async def restart(self) -> None:
         """The daemon ends and another begins."""
         await self.driver.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hypercell.base.errors import HypercellError, NoSpace, VmFailed
 from hypercell.vm import cgroups, forking, memfd, migration, open_driver, processes, spawn
 from hypercell.vm import qemu as driver_module
 from hypercell.vm.cgroups import CgroupTree
-from hypercell.vm.driver import Template, Vm, VmSpec
+from hypercell.vm.driver import Driver, Template, Vm, VmSpec
 from hypercell.vm.forking import ControlPair, LivingTemplate
 from hypercell.vm.qemu import QemuDriver
 from hypercell.vm.qemu_vm import QemuVm
@@ -76,7 +76,7 @@ async def swept(config: Config, before: tuple[str, ...], *, known: list[str] | N
 
 
 KindOfStep = tuple[str, Step]
-"""One for templates of that kind, or of "both"."""
+"""One for templates of that kind, or of "both", or for a "zygote"."""
 
 
 def name_of_kind(value: KindOfStep) -> str:
@@ -84,9 +84,13 @@ def name_of_kind(value: KindOfStep) -> str:
 
 
 def for_kind(kind: str, value: KindOfStep) -> Step:
-    if value[0] not in (kind, "both"):
+    if value[0] not in (kind, "both") and (kind, value[0]) != ("forked", "zygote"):
         pytest.skip(f"no step of a template that is {kind}")
     return value[1]
+
+
+def making(qemu: Driver, value: KindOfStep) -> Callable[[VmSpec, Callable[[Vm], Awaitable[None]]], Awaitable[Template]]:
+    return qemu.make_zygote if value[0] == "zygote" else qemu.make_template
 
 
 def of(kind: str, *steps: Step) -> list[KindOfStep]:
@@ -116,6 +120,7 @@ TEMPLATE_STEPS: list[KindOfStep] = [
     *of("forked", (QemuVm, "fill", False), (Slots, "fill", True), (QemuVm, "fill", True)),
     *of("forked", (QemuVm, "pause", False), (QemuVm, "pause", True), (QemuVm, "host_usage", False)),
     *of("forked", (QemuVm, "host_usage", True)),
+    *of("zygote", (QemuVm, "pause", False), (QemuVm, "rewind", False), (QemuVm, "rewind", True)),
 ]
 WITHOUT_A_VM = ("create", "seal", "adopt_orphans")
 
@@ -125,12 +130,13 @@ async def test_a_template_that_cannot_be_made_leaves_nothing(
     qemu: QemuDriver, config: Config, spec: VmSpec, kind: str, at: KindOfStep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, before, processes_before = for_kind(kind, at), traces(config), children()
+    make = making(qemu, at)
     with failing(monkeypatch, step, full), pytest.raises((NoSpace, OSError)):
-        await qemu.make_template(spec, settle)
+        await make(spec, settle)
     assert traces(config) == before
     assert children() == processes_before
     assert spec.id not in qemu._templates
-    made = await qemu.make_template(spec, settle)
+    made = await make(spec, settle)
     made.close()
     await qemu.close()
 
@@ -142,7 +148,7 @@ async def test_a_daemon_that_died_making_a_template_leaves_a_vm_that_is_found(
     step = for_kind(kind, at)
     first = open_driver(config)
     with failing(monkeypatch, step, Died), pytest.raises(Died):
-        await first.make_template(spec, settle)
+        await making(first, at)(spec, settle)
     await swept(config, (), known=[spec.id])
     await first.close()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercell.base.errors import HypercellError, InvalidArgument, VmFailed
+from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported, VmFailed
 from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, Vm
 from tests.support.vm import boot_id, greet, image
 from tests.vm.rig import Rig
@@ -266,6 +266,30 @@ async def test_clones_are_strangers_once_they_have_entropy(rig: Rig) -> None:
         await agent.close()
     template.close()
     assert len(names) == 3
+
+
+async def test_what_a_zygote_is_forked_into_boots_and_is_a_stranger_from_the_start(rig: Rig) -> None:
+    if not rig.driver.capabilities.zygotes:
+        pytest.skip("a driver without zygotes")
+    zygote = await rig.zygote()
+    assert await rig.driver.known() == []
+    names = set()
+    for _ in range(3):
+        agent = await greet(await rig.driver.launch(rig.specification(template=zygote)))
+        assert agent.welcome.fresh
+        names.add(await boot_id(agent, b"the same entropy for all of them"))
+        await agent.close()
+    zygote.close()
+    assert len(names) == 3
+
+
+async def test_a_driver_without_zygotes_says_so_and_consumes_the_tap(rig: Rig) -> None:
+    if rig.driver.capabilities.zygotes:
+        pytest.skip("a driver with zygotes")
+    descriptor = os.open("/dev/null", os.O_RDWR)
+    with pytest.raises(Unsupported):
+        await rig.driver.make_zygote(rig.specification(nic=Nic(descriptor, DEVICE_MAC)), greeted)
+    assert closed(descriptor)
 
 
 async def test_clones_go_on_when_their_template_is_closed(rig: Rig) -> None:

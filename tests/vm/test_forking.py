@@ -35,9 +35,9 @@ def program(path: Path, version: str, status: int = 0) -> str:
 
 
 def test_what_says_that_it_forks_does(tmp_path: Path) -> None:
-    assert can_fork(program(tmp_path / "q", "QEMU emulator version 7.2 (hypercell slim with forks)"), "tcg")
+    assert can_fork(program(tmp_path / "q", "QEMU emulator version 7.2 (hypercell slim with forks and zygotes)"), "tcg")
     assert not can_fork(program(tmp_path / "r", "QEMU emulator version 7.2 (Debian)"), "tcg")
-    assert not can_fork(program(tmp_path / "s", "with forks", status=1), "tcg")
+    assert not can_fork(program(tmp_path / "s", "with forks and zygotes", status=1), "tcg")
     assert not can_fork(str(tmp_path / "missing"), "tcg")
     assert not can_fork(str(tmp_path), "tcg")
 
@@ -45,22 +45,22 @@ def test_what_says_that_it_forks_does(tmp_path: Path) -> None:
 def test_a_program_is_asked_once_until_it_is_another(tmp_path: Path) -> None:
     path = tmp_path / "q"
     for _ in range(3):
-        assert can_fork(program(path, "with forks") if not path.exists() else str(path), "tcg")
+        assert can_fork(program(path, "with forks and zygotes") if not path.exists() else str(path), "tcg")
     assert (tmp_path / "q.runs").read_text() == "run\n"
     program(path, "without")
     assert not can_fork(str(path), "tcg")
-    program(path, "with forks")
+    program(path, "with forks and zygotes")
     assert can_fork(str(path), "tcg")
 
 
 def test_what_the_processor_runs_itself_is_not_forked(tmp_path: Path) -> None:
-    path = program(tmp_path / "q", "with forks")
+    path = program(tmp_path / "q", "with forks and zygotes")
     assert not can_fork(path, "kvm")
     assert can_fork(path, "tcg")
 
 
 def test_without_a_launcher_nothing_is_forked(tmp_path: Path, launcher: Path) -> None:
-    path = program(tmp_path / "q", "with forks")
+    path = program(tmp_path / "q", "with forks and zygotes")
     launcher.unlink()
     assert not can_fork(path, "tcg")
 

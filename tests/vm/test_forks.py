@@ -395,7 +395,7 @@ def liar() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         made = Path(directory) / "liar"
-        says = 'if [ "$1" = --version ]; then echo "hypercell slim with forks"; exit; fi'
+        says = 'if [ "$1" = --version ]; then echo "hypercell slim with forks and zygotes"; exit; fi'
         made.write_text(f'#!/bin/sh\n{says}\nexec {DISTRIBUTION} "$@"\n')
         made.chmod(0o755)
         yield made

@@ -72,7 +72,7 @@ class FakeTemplate:
 
     key: str
     identity: dict[str, str]
-    """What a clone would prove itself with that is no stranger to the template; empty for a zygote, whose clones boot."""
+    """What a clone would prove itself with that is no stranger to the template; empty for a zygote."""
     bytes: int = TEMPLATE_BYTES
     closed: bool = False
 

@@ -123,8 +123,8 @@ class QemuVm:
         await self._control("x-forget-translations")
 
     async def rewind(self) -> None:
-        """Put the VM, which stands still, back to before its first instruction: nothing is left of its memory, while the
-        hypervisor keeps what it has translated (hypervisor/recall.c). Raises `Internal`, `Unavailable`."""
+        """Put the VM, which stands still, back to before its first instruction: nothing is left of its memory, while
+        the hypervisor keeps what it has translated (hypervisor/recall.c). Raises `Internal`, `Unavailable`."""
         await self._control("x-rewind")
 
     async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:

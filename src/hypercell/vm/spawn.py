@@ -15,7 +15,7 @@ from hypercell.vm.driver import SLOT_BYTES
 LAUNCHER = built("launch")
 """hypervisor/launch/launch.c"""
 _SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-"""None is ignored: Python ignores some, and `nohup`, or a shell that starts a daemon in the background, has it ignore more."""
+"""None is ignored: Python ignores some, and `nohup` or a shell that starts us in the background has us ignore more."""
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 

@@ -89,6 +89,50 @@ async def test_an_operator_can_isolate_everybody_and_a_tenant_choose_otherwise(m
     assert (await built.launch(isolation=Isolation.SHARED)).way is Way.TEMPLATE
 
 
+async def test_a_vm_that_must_boot_does_so_in_a_fork_of_a_zygote_once_there_is_one(make: Opener) -> None:
+    built = await make(isolation="cold", zygotes=True)
+    built.open()
+    first, customer = await built.launch(), Customer()
+    assert (first.way, first.agent, first.key) == (Way.COLD, None, "")
+    await built.templated()
+    second = await built.launch(customer)
+    assert (second.way, second.note) == (Way.COLD, "isolation is cold")
+    assert second.agent is not None and customer.booted == 1
+    assert built.machine.vms[second.vm.id].template == built.key(specification())
+    assert (await built.launch(spec=specification(vcpus=2))).agent is None
+
+
+async def test_nobody_who_may_share_pages_has_a_zygote_made(make: Opener) -> None:
+    built = await make(zygotes=True)
+    await built.launch()
+    await built.templated()
+    assert (await built.launch()).way is Way.TEMPLATE
+    assert built.machine.templates_made == 1
+
+
+async def test_a_zygote_of_which_nothing_boots_is_dropped_and_the_start_goes_without(make: Opener) -> None:
+    built = await make(isolation="cold", zygotes=True)
+    await built.launch()
+    await built.templated()
+    built.machine.clone_faults = Faults(mute=True)
+    launched = await built.launch()
+    assert (launched.way, launched.agent, launched.key) == (Way.COLD, None, "")
+    figures = built.factory.figures()
+    assert (figures.templates, figures.fallbacks) == (0, 1)
+    assert built.machine.running() == [*built.machine.running()[:1], launched.vm.id]
+
+
+async def test_a_vm_that_is_rejected_takes_its_zygote_with_it(make: Opener) -> None:
+    built = await make(isolation="cold", zygotes=True)
+    await built.launch()
+    await built.templated()
+    launched = await built.launch()
+    await built.factory.reject(launched, "it is a twin")
+    assert built.factory.figures().templates == 0
+    assert launched.vm.id not in built.machine.running()
+    assert (await built.launch()).key == ""
+
+
 @pytest.mark.parametrize("faults", [Faults(mute=True), Faults(die_at=1)], ids=["mute", "dying"])
 async def test_a_clone_that_does_not_come_up_drops_its_template_and_the_start_goes_cold(
     workshop: Workshop, faults: Faults

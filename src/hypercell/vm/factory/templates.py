@@ -181,10 +181,8 @@ class Templates:
                 return
             self._make_room()
             self._kept[key] = _Kept(template, self._clock())
-            taken = self._clock() - began
-            log.info(
-                "made the template %s for %s in %.1f s (%d MiB)", key[:12], _size(spec), taken, template.bytes >> 20
-            )
+            taken, held = self._clock() - began, template.bytes >> 20
+            log.info("made the template %s for %s in %.1f s (%d MiB)", key[:12], _size(spec), taken, held)
 
     async def _make(self, key: str, spec: VmSpec) -> Template:
         make = self._driver.make_zygote if key.startswith(ZYGOTE) else self._driver.make_template
