@@ -2,7 +2,8 @@
 /*
  * One machine becomes two: the process of a machine that stands still is forked (docs/adr/0012-forked-clones.md).
  *
- * Memory, devices and translated code are the other's from the first moment on, and shared until they are changed. What
+ * Memory, devices and translated code are the other's from the first moment on, and shared until they are changed, or
+ * copied at once for who wants to share nothing. What
  * a process cannot share with another is replaced, in the new one, under the numbers that its descriptors have: control
  * connection, console, agent, log and tap come with the command, and whatever only wakes up its own process is new: not
  * one open file is common to both. The new machine stands still, too.
@@ -255,6 +256,70 @@ static void rename_process(const char *name)
     }
 }
 
+enum { PAGE = 4096, RUN = 512 }; /* pages that are looked at together */
+
+/* Of a page: it is there, in memory or swapped out, and is no file's. */
+static bool is_ours(uint64_t entry)
+{
+    return entry >> 62 && !(entry >> 61 & 1);
+}
+
+/* Have pages of our own where @pages, which tells of all there are, knows of some between @start and @end. What was made
+ * unwritable when the program was loaded stays so. */
+static bool copy_pages(int pages, uintptr_t start, uintptr_t end, bool writable)
+{
+    g_autofree uint64_t *entries = g_new(uint64_t, RUN);
+    bool opened = writable;
+
+    for (uintptr_t run = start; run < end; run += RUN * PAGE) {
+        size_t count = MIN(RUN, (end - run) / PAGE);
+
+        if (pread(pages, entries, count * sizeof(*entries), run / PAGE * sizeof(*entries)) != count * sizeof(*entries)) {
+            return false;
+        }
+        for (size_t i = 0; i < count; i++) {
+            volatile uint8_t *page = (uint8_t *)run + i * PAGE;
+
+            if (is_ours(entries[i])) {
+                if (!opened && mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) < 0) {
+                    return false;
+                }
+                opened = true;
+                *page = *page; /* to write is to copy */
+            }
+        }
+    }
+    return opened == writable || mprotect((void *)start, end - start, PROT_READ) == 0;
+}
+
+/* Share nothing any more with the process of which this was forked but what is a file's: the program's text. */
+static bool copy_memory(void)
+{
+    g_autofree char *maps = NULL;
+    g_auto(GStrv) lines = NULL;
+    int pages = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    bool done = pages >= 0 && g_file_get_contents("/proc/self/maps", &maps, NULL, NULL);
+
+    if (done) {
+        lines = g_strsplit(maps, "\n", -1);
+    }
+    for (char **line = lines; done && *line && **line; line++) {
+        unsigned long start, end;
+        char rights[5];
+
+        done = sscanf(*line, "%lx-%lx %4s", &start, &end, rights) == 3;
+        /* The kernel's own (vvar) are neither ours nor anybody's. */
+        if (done && rights[0] == 'r' && rights[3] == 'p' && (rights[1] == 'w' || rights[2] != 'x') &&
+            !strstr(*line, "[vvar")) {
+            done = copy_pages(pages, start, end, rights[1] == 'w');
+        }
+    }
+    if (pages >= 0) {
+        close(pages);
+    }
+    return done;
+}
+
 static void check(bool done, const char *what)
 {
     if (!done) {
@@ -265,7 +330,7 @@ static void check(bool done, const char *what)
 
 /* In the new process, which says on @told when it can be found by its user and name: unheard, it would be nobody's, and
  * ends. Its threads come last: they inherit what it may and may not do. */
-static void become(const char *name, uint32_t user, int *given, int count, int told)
+static void become(const char *name, uint32_t user, bool apart, int *given, int count, int told)
 {
     Error *error = NULL;
     pid_t self = getpid();
@@ -280,6 +345,7 @@ static void become(const char *name, uint32_t user, int *given, int count, int t
     check(change_user(user), "become another user");
     rename_process(name);
     check(write(told, &self, sizeof(self)) == sizeof(self) && close(told) == 0, "say that it is there");
+    check(!apart || copy_memory(), "have memory of its own");
     check(seccomp_deny_all(&error) == 0, "confine itself");
     rcu_after_fork_in_child();
     if (qemu_get_aio_context()->thread_pool) {
@@ -316,7 +382,7 @@ static pid_t fork_away(int *told)
     return 0;
 }
 
-ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
+ForkedMachine *qmp_x_fork(const char *name, uint32_t user, bool has_apart, bool apart, Error **errp)
 {
     ForkedMachine *forked;
     int given[MOST], told[2] = { -1, -1 };
@@ -335,7 +401,7 @@ ForkedMachine *qmp_x_fork(const char *name, uint32_t user, Error **errp)
     rcu_before_fork();
     pid = fork_away(told);
     if (pid == 0) {
-        become(name, user, given, count, told[1]);
+        become(name, user, has_apart && apart, given, count, told[1]);
         pid = getpid();
     } else {
         rcu_after_fork_in_parent();

@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import re
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -87,3 +88,16 @@ def memory(pid: int) -> dict[str, int]:
     """Bytes, as /proc/PID/smaps_rollup names them."""
     lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()[1:]
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+
+
+def pages_shared(pid: int) -> int:
+    """How many pages that are no file's it has in common with another process (the kernel's mm/pagemap.rst)."""
+    found = 0
+    with (PROC / str(pid) / "pagemap").open("rb", 0) as pages:
+        for start, end in re.findall(r"(?m)^(\w+)-(\w+) ", (PROC / str(pid) / "maps").read_text()):
+            first, last = int(start, 16) >> 12, int(end, 16) >> 12
+            pages.seek(first << 3)
+            for (entry,) in struct.iter_unpack("=Q", pages.read((last - first) << 3)):
+                present, of_a_file, exclusive = entry >> 63 & 1, entry >> 61 & 1, entry >> 56 & 1
+                found += present and not of_a_file and not exclusive
+    return found

@@ -55,8 +55,10 @@ def _says_so(program: str, inode: int, changed: int) -> bool:
 class LivingTemplate:
     """Implements `driver.Template`. Owns its VM, which *end* ends."""
 
-    def __init__(self, key: str, vm: QemuVm, size: int, end: Callable[[], None]) -> None:
+    def __init__(self, key: str, vm: QemuVm, size: int, end: Callable[[], None], boots: bool = False) -> None:
+        """*boots*: it is a zygote, and what is forked of it boots, and shares no page with it."""
         self.key = key
+        self._boots = boots
         self._vm: QemuVm | None = vm
         self._size = size
         self._end = end
@@ -82,7 +84,7 @@ class LivingTemplate:
             if self._vm is None or self._vm.slots is None:
                 raise VmFailed("the template was closed", "hypervisor-failed")
             slots = self._vm.slots.of_fork()
-            return await finish(self._vm.fork(name, user, descriptors)), slots
+            return await finish(self._vm.fork(name, user, descriptors, self._boots)), slots
 
     def close(self) -> None:
         if self._vm is not None:

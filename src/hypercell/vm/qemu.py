@@ -185,7 +185,7 @@ class QemuDriver:
             await vm.empty()  # what it had is no clone's
             await vm.pause()
 
-        return await self._make_living(key, spec, rehearse)
+        return await self._make_living(key, spec, rehearse, boots=False)
 
     async def make_zygote(self, spec: VmSpec, settle: Callable[[Vm], Awaitable[None]]) -> Template:
         """See `Driver.make_zygote`."""
@@ -200,7 +200,7 @@ class QemuDriver:
             await vm.pause()
             await vm.rewind()
 
-        return await self._make_living(key, spec, rehearse)
+        return await self._make_living(key, spec, rehearse, boots=True)
 
     def _of_template(self, spec: VmSpec) -> tuple[str, VmSpec]:
         """The key, and what is launched. On an error, the tap is closed."""
@@ -229,7 +229,9 @@ class QemuDriver:
             owned.pop_all()
         return template
 
-    async def _make_living(self, key: str, spec: VmSpec, rehearse: Callable[[QemuVm], Awaitable[None]]) -> Template:
+    async def _make_living(
+        self, key: str, spec: VmSpec, rehearse: Callable[[QemuVm], Awaitable[None]], boots: bool
+    ) -> Template:
         vm = await self._start(spec, forking=True)
         try:
             await rehearse(vm)
@@ -237,7 +239,7 @@ class QemuDriver:
         except BaseException:
             await finish(self.discard(vm.id))
             raise
-        return LivingTemplate(key, vm, size, lambda: self._end(vm.id))
+        return LivingTemplate(key, vm, size, lambda: self._end(vm.id), boots)
 
     def _end(self, vm_id: str) -> None:
         ending = asyncio.create_task(self.discard(vm_id), name=f"end of {vm_id[:12]}")
@@ -289,7 +291,12 @@ class QemuDriver:
 
     async def discard(self, vm_id: str) -> None:
         records.check_id(vm_id)
-        self._templates.discard(vm_id)
+        try:
+            await self._discard(vm_id)
+        finally:
+            self._templates.discard(vm_id)
+
+    async def _discard(self, vm_id: str) -> None:
         vm = self._vms.pop(vm_id, None)
         if vm is not None:
             await vm.kill()

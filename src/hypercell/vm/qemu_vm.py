@@ -127,14 +127,14 @@ class QemuVm:
         the hypervisor keeps what it has translated (hypervisor/recall.c). Raises `Internal`, `Unavailable`."""
         await self._control("x-rewind")
 
-    async def fork(self, name: str, user: int, descriptors: Sequence[int]) -> int:
+    async def fork(self, name: str, user: int, descriptors: Sequence[int], apart: bool) -> int:
         """The process number of a copy of this VM, which stands still: of the user *user*, called *name*, with
-        *descriptors* for its own (hypervisor/fork.c has their order). Raises `VmFailed`; this VM is ended when it does
-        not answer: it might do later what nobody waits for any more."""
+        *descriptors* for its own (hypervisor/fork.c has their order). *apart*: it shares no page with this one. Raises
+        `VmFailed`; this VM is ended when it does not answer: it might do later what nobody waits for any more."""
         if self._qmp is None:
             raise VmFailed("the template's control socket is closed", "hypervisor-failed")
         try:
-            answer = self._qmp.begin("x-fork", {"name": name, "user": user}, *descriptors)
+            answer = self._qmp.begin("x-fork", {"name": name, "user": user, "apart": apart}, *descriptors)
             (forked,) = await self._qmp.answers([answer], _GREETING)
         except Internal as error:
             raise VmFailed(f"the template cannot be forked: {error.message}", "hypervisor-failed") from error
