@@ -73,7 +73,7 @@ async def test_two_starts_do_not_get_the_same_vm(make: Opener) -> None:
     assert len({one.vm.id for one in launched}) == 3
 
 
-async def test_cold_isolation_shares_nothing(pooled: Workshop) -> None:
+async def test_cold_isolation_is_nobodys_clone(pooled: Workshop) -> None:
     launched = await pooled.launch(isolation=Isolation.COLD)
     assert (launched.way, launched.note) == (Way.COLD, "isolation is cold")
     assert pooled.machine.vms[launched.vm.id].template == ""

@@ -35,7 +35,7 @@ class Isolation(StrEnum):
     SHARED = "shared"
     """Clones share the pages that they do not change."""
     COLD = "cold"
-    """Every VM boots by itself, and shares nothing that a guest has changed: see docs/clones.md."""
+    """Every VM boots by itself, and shares no page but those of the hypervisor's program."""
 
 
 @dataclass(frozen=True, slots=True)
