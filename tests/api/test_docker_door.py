@@ -295,6 +295,49 @@ async def test_a_listed_container_has_what_ps_shows(client: Client, make: Make) 
     assert any(port.get("PublicPort") and port["PrivatePort"] == 80 for port in item["Ports"])
 
 
+async def test_a_list_shows_whatever_has_changed_since_the_last(client: Client, make: Make) -> None:
+    hostile = 'quo"te\\,"Status":"x'
+    name = await make("sleep", "60", Labels={"l": hostile}, host={"Annotations": {"a": hostile}})
+    other = await make("sleep", "60", start=True)
+    seen = []
+
+    async def listed(path: str = "/containers/json?all=1") -> dict[str, Any]:
+        _, found = await client.ask("GET", path)
+        by_name = {item["Names"][0]: item for item in found}
+        assert by_name[f"/{other}"]["State"] == "running"
+        (item,) = [item for key, item in by_name.items() if key != f"/{other}"]
+        seen.append((item["Names"][0], item["State"], item["Status"].split(" ")[0]))
+        assert item["Labels"] == {"l": hostile}
+        return dict(item)
+
+    await listed()
+    await client.ask("POST", f"/containers/{name}/start")
+    await listed()
+    await client.ask("POST", f"/containers/{name}/pause")
+    assert (await listed())["Status"].endswith("(Paused)")
+    await client.ask("POST", f"/containers/{name}/unpause")
+    await client.ask("POST", f"/containers/{name}/rename?name=renamed-{name}")
+    await listed()
+    await client.ask("POST", f"/containers/renamed-{name}/kill")
+    await client.ask("POST", f"/containers/renamed-{name}/wait")
+    await listed()
+    await client.ask("POST", f"/containers/renamed-{name}/start")
+    await listed()
+    old, new = f"/{name}", f"/renamed-{name}"
+    assert seen == [
+        (old, "created", "Created"),
+        (old, "running", "Up"),
+        (old, "paused", "Up"),
+        (new, "running", "Up"),
+        (new, "exited", "Exited"),
+        (new, "running", "Up"),
+    ]
+    for _ in range(2):
+        assert (await listed("/containers/json?all=1&size=1"))["SizeRootFs"] > 0
+        assert "SizeRootFs" not in await listed()
+        assert (await listed())["HostConfig"]["Annotations"] == {"a": hostile}
+
+
 # Waiting
 
 

@@ -139,7 +139,9 @@ class ContainerService:
     async def list(self, tenant: str, all: bool = False, size: bool = False) -> builtins.list[ContainerView]:
         found = [self._node.containers[ident] for ident in self._names.ids(tenant) if ident in self._node.containers]
         found.sort(key=lambda container: container.record.created_ns, reverse=True)
-        return [await self._views.container(item, size, brief=True) for item in found if all or item.active]
+        found = [container for container in found if all or container.active]
+        views = [self._views.brief(container) for container in found]
+        return [await self._views.sized(*pair) for pair in zip(views, found, strict=True)] if size else views
 
     async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView:
         return await self._views.container(self._find(tenant, ref), size)

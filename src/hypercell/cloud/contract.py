@@ -151,6 +151,8 @@ class ContainerView:
     """Where the time of its last start went, if this daemon started it."""
     size_rw: int | None = None
     size_root: int | None = None
+    shown: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What a door has written of it and can use again: it lasts as long as this does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,8 @@ class Views:
     def __init__(self, images: Images) -> None:
         self._images = images
         self._resolved: dict[str, tuple[Mapping[str, Any], Resolved]] = {}
+        self._briefs: dict[str, tuple[tuple[Any, ...], ContainerView]] = {}
+        """By container: what they were made of, and the last."""
         self.execs: WeakKeyDictionary[Exec, ExecRequest] = WeakKeyDictionary()
 
     def resolved(self, record: Record) -> Resolved:
@@ -44,15 +47,32 @@ class Views:
 
     def forget(self, container_id: str) -> None:
         self._resolved.pop(container_id, None)
+        self._briefs.pop(container_id, None)
 
-    async def container(self, container: Container, size: bool = False, brief: bool = False) -> ContainerView:
-        """*brief*: without `vm`, `waiting` and `trace`, for lists of thousands."""
+    async def container(self, container: Container, size: bool = False) -> ContainerView:
+        view = replace(
+            self._made(container), vm=_vm(container), waiting=container.waiting, trace=container.trace, shown={}
+        )
+        return await self.sized(view, container) if size else view
+
+    async def sized(self, view: ContainerView, container: Container) -> ContainerView:
+        size_rw = container.services.storage.used(container.id, container.pod.record.spec.disk_size)
+        return replace(view, size_rw=size_rw, size_root=size_rw + await self._image_size(container.record), shown={})
+
+    def brief(self, container: Container) -> ContainerView:
+        """Without `vm`, `waiting` and `trace`, for lists of thousands: the same object until what it shows changes."""
+        pod, execs = container.pod, container.execs
+        pid = pod.vm.pid if pod.vm is not None and container.run is not None else None
+        running = tuple(exec_.id for exec_ in execs.values() if exec_.running) if execs else ()
+        made_of = (container.record, pod.port, container.status, pid, running)
+        known = self._briefs.get(container.id)
+        if known is None or known[0] != made_of:
+            known = self._briefs[container.id] = (made_of, self._made(container))
+        return known[1]
+
+    def _made(self, container: Container) -> ContainerView:
         record, pod = container.record, container.pod
         resolved = self.resolved(record)
-        size_rw = size_root = None
-        if size:
-            size_rw = container.services.storage.used(container.id, pod.record.spec.disk_size)
-            size_root = size_rw + await self._image_size(record)
         return ContainerView(
             id=record.id,
             tenant=record.tenant,
@@ -68,11 +88,6 @@ class Views:
             state=container.state,
             port=pod.port,
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
-            vm={} if brief else _vm(container),
-            waiting=None if brief else container.waiting,
-            trace=None if brief else container.trace,
-            size_rw=size_rw,
-            size_root=size_root,
         )
 
     async def _image_size(self, record: Record) -> int:
