@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What was translated once is taken up again when the same code is back in the same place (docs/adr/0013-rewound-machines.md).
+ * What was translated once is taken up again when the same code is back in the same place (docs/adr/0013-zygotes.md).
  *
  * QEMU drops a translation when its guest writes where the code was, and keeps the room that it took until all are
  * dropped. Here they are put by instead, each with a copy of the code that it is of: a machine that starts once more, or

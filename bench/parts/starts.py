@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.pacing import alternate
 from bench.peers import EngineApi, Runc
-from bench.peers.hypercell import COLD, DISTRIBUTION, OWN, POOL, TEMPLATE
+from bench.peers.hypercell import COLD, DISTRIBUTION, EXECUTED, OWN, POOL, TEMPLATE
 from bench.session import Session
 from bench.spread import spread
 
@@ -29,7 +29,8 @@ class Sample:
 def measure(session: Session) -> dict[str, Any]:
     """{peer: {total, create, start, wait, remove: {min, median, p99, samples}, ways: {way: samples},
     steps: {step of the start: median}}}"""
-    own = [session.hypercell(way, kernel=kernel) for kernel in (OWN, DISTRIBUTION) for way in (POOL, TEMPLATE, COLD)]
+    ways = (POOL, TEMPLATE, COLD, EXECUTED)
+    own = [session.hypercell(way, kernel=kernel) for kernel in (OWN, DISTRIBUTION) for way in ways]
     dockerd = session.dockerd()
     others = [dockerd, session.gvisor(dockerd), session.runc()]
     peers = [peer for peer in (*own, *others) if peer is not None]

@@ -22,8 +22,8 @@ from hypercell.vm.forking import ControlPair, LivingTemplate
 from hypercell.vm.qemu import QemuDriver
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.records import VmDirectory
+from hypercell.vm.saved_template import SavedTemplate
 from hypercell.vm.slots import Slots
-from hypercell.vm.template import QemuTemplate
 from hypercell.vm.uids import in_use
 from tests.support.house import eventually
 from tests.support.vm import KINDS, greet, guest_kernel, settings_for, specification, traces
@@ -156,7 +156,7 @@ async def test_a_daemon_that_died_making_a_template_leaves_a_vm_that_is_found(
 CLONE_STEPS: list[KindOfStep] = [
     *of("both", *[step for step in STEPS if step[1] not in ("open_boot_file", "attach", "build", "spawn")]),
     *of("both", (VmDirectory, "mark", False), (VmDirectory, "mark", True)),
-    *of("saved", (QemuTemplate, "open", False), (spawn, "spawn", False), (spawn, "spawn", True)),
+    *of("saved", (SavedTemplate, "open", False), (spawn, "spawn", False), (spawn, "spawn", True)),
     *of("saved", (QemuVm, "restore", False), (migration, "restore", True)),
     *of("forked", (forking, "_pair", False), (forking, "_pair", True), (ControlPair, "given", False)),
     *of("forked", (LivingTemplate, "fork", False), (QemuVm, "fork", False), (QemuVm, "fork", True)),

@@ -9,20 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from hypercell.vm import forking, processes
+from hypercell.vm import processes
 from hypercell.vm.command_line import DISK_SLOTS
 from hypercell.vm.driver import Disk, Slot
 from hypercell.vm.forking import LivingTemplate, can_fork
 from hypercell.vm.qmp import Answer
 from hypercell.vm.slots import Slots
-
-
-@pytest.fixture(autouse=True)
-def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    made = tmp_path / "launch"
-    made.touch()
-    monkeypatch.setattr(forking, "LAUNCHER", made)
-    return made
 
 
 def program(path: Path, version: str, status: int = 0) -> str:
@@ -57,12 +49,6 @@ def test_what_the_processor_runs_itself_is_not_forked(tmp_path: Path) -> None:
     path = program(tmp_path / "q", "with forks and zygotes")
     assert not can_fork(path, "kvm")
     assert can_fork(path, "tcg")
-
-
-def test_without_a_launcher_nothing_is_forked(tmp_path: Path, launcher: Path) -> None:
-    path = program(tmp_path / "q", "with forks and zygotes")
-    launcher.unlink()
-    assert not can_fork(path, "tcg")
 
 
 class Told:

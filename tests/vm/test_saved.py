@@ -18,7 +18,7 @@ from hypercell.base.errors import InvalidArgument, VmFailed
 from hypercell.vm import memfd, migration
 from hypercell.vm.driver import ExitReason
 from hypercell.vm.qemu_vm import QemuVm
-from hypercell.vm.template import QemuTemplate
+from hypercell.vm.saved_template import SavedTemplate
 from tests.support.house import eventually
 from tests.support.vm import open_files, settings_for
 from tests.vm.inspecting import ask
@@ -35,14 +35,14 @@ async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[R
 
 
 @pytest.fixture
-async def template(rig: Rig) -> AsyncIterator[QemuTemplate]:
+async def template(rig: Rig) -> AsyncIterator[SavedTemplate]:
     made = await rig.template()
-    assert isinstance(made, QemuTemplate)
+    assert isinstance(made, SavedTemplate)
     yield made
     made.close()
 
 
-async def test_a_clone_holds_exactly_the_descriptors_it_needs(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_clone_holds_exactly_the_descriptors_it_needs(rig: Rig, template: SavedTemplate) -> None:
     vm = await cloned(rig, template, disks={})
     await restored(vm)
     found = [re.sub(r"\[\d+\]", "", name) for name in open_files(vm.pid)]
@@ -94,7 +94,7 @@ print(sorted(done))
 """
 
 
-async def test_a_hypervisor_cannot_alter_the_template(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_hypervisor_cannot_alter_the_template(rig: Rig, template: SavedTemplate) -> None:
     vm = await cloned(rig, template)
     await restored(vm)
     vandal = await asyncio.to_thread(
@@ -107,18 +107,18 @@ async def test_a_hypervisor_cannot_alter_the_template(rig: Rig, template: QemuTe
     assert vandal.stdout.strip() == str(sorted(["write", "shrink", "grow", "map", "hole"] * 2))
 
 
-async def test_a_template_is_sealed(template: QemuTemplate) -> None:
+async def test_a_template_is_sealed(template: SavedTemplate) -> None:
     assert memfd.sealed(template._memory)
     assert memfd.sealed(template._state)
     assert template.bytes > 1024**2
 
 
-async def test_a_state_that_was_cut_off_ends_the_clone_with_a_reason(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_state_that_was_cut_off_ends_the_clone_with_a_reason(rig: Rig, template: SavedTemplate) -> None:
     size = os.fstat(template._state).st_size
     for kept in (0, 100, size // 2):
         damaged = memfd.create("damaged")
         os.pwrite(damaged, os.pread(template._state, kept, 0), 0)
-        bad = QemuTemplate(template.key, os.dup(template._memory), damaged)
+        bad = SavedTemplate(template.key, os.dup(template._memory), damaged)
         vm = await cloned(rig, bad)
         bad.close()
         end = await vm.wait()
@@ -132,15 +132,15 @@ async def test_a_state_that_was_cut_off_ends_the_clone_with_a_reason(rig: Rig, t
         await rig.driver.discard(vm.id)
 
 
-async def test_a_state_of_another_machine_ends_the_clone_with_a_reason(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_state_of_another_machine_ends_the_clone_with_a_reason(rig: Rig, template: SavedTemplate) -> None:
     noise = memfd.create("noise")
     os.pwrite(noise, os.urandom(100_000), 0)
-    vm = await cloned(rig, QemuTemplate(template.key, os.dup(template._memory), noise))
+    vm = await cloned(rig, SavedTemplate(template.key, os.dup(template._memory), noise))
     assert (await vm.wait()).reason is ExitReason.FAILED
 
 
 async def test_a_clone_that_is_told_nonsense_is_ended(
-    rig: Rig, template: QemuTemplate, monkeypatch: pytest.MonkeyPatch
+    rig: Rig, template: SavedTemplate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migration, "_CAPABILITIES", {"capabilities": [{"capability": "x-none", "state": True}]})
     vm = await cloned(rig, template)
@@ -157,13 +157,13 @@ async def test_a_template_of_a_kernel_that_was_replaced_is_refused(rig: Rig, tmp
     before = rig.driver.template_key(spec)
     os.utime(initrd, ns=(1, 1))
     assert rig.driver.template_key(spec) != before
-    template = QemuTemplate(before, memfd.create("memory"), memfd.create("state"))
+    template = SavedTemplate(before, memfd.create("memory"), memfd.create("state"))
     with pytest.raises(InvalidArgument):
         await rig.driver.launch(replace(spec, template=template))
     template.close()
 
 
-async def test_a_clone_is_in_no_network_before_it_has_an_address(rig: Rig, template: QemuTemplate) -> None:
+async def test_a_clone_is_in_no_network_before_it_has_an_address(rig: Rig, template: SavedTemplate) -> None:
     vm = await cloned(rig, template)
     await vm.running()
     assert (await ask(vm, "query-migrate-parameters"))["announce-rounds"] == 0

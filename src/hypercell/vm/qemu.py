@@ -26,8 +26,8 @@ from hypercell.vm.program import choose
 from hypercell.vm.qemu_vm import QemuVm
 from hypercell.vm.qmp import SHORT
 from hypercell.vm.records import Record, VmDirectory
+from hypercell.vm.saved_template import SavedTemplate, key_of
 from hypercell.vm.slots import Slots
-from hypercell.vm.template import QemuTemplate, key_of
 from hypercell.vm.uids import UidPool
 
 
@@ -51,11 +51,6 @@ class QemuDriver:
     @property
     def accelerator(self) -> accel.Accelerator:
         return self._accelerator
-
-    @property
-    def missing_controllers(self) -> list[str]:
-        """Of `cpu` and `memory`, what this host can neither limit nor count for a VM."""
-        return self._cgroups.missing()
 
     @property
     def capabilities(self) -> Capabilities:
@@ -223,7 +218,7 @@ class QemuDriver:
                     await vm.save(state)
                 finally:
                     await finish(self.discard(vm.id))
-                template = QemuTemplate(key, memory, state)
+                template = SavedTemplate(key, memory, state)
             except OSError as error:
                 raise _translated(error) from error
             owned.pop_all()
@@ -378,7 +373,7 @@ def _open(spec: VmSpec, memory: int | None, directory: VmDirectory, descriptors:
     if spec.template is None:
         kernel = keep(spawn.open_boot_file(spec.kernel.image(spec.vcpus)))
         initrd = keep(spawn.open_boot_file(spec.kernel.initrd))
-    elif isinstance(spec.template, QemuTemplate):
+    elif isinstance(spec.template, SavedTemplate):
         memory, state = map(keep, spec.template.open())
     return command_line.Descriptors(
         agent=listen(records.AGENT_SOCKET),

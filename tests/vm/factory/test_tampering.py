@@ -11,18 +11,18 @@ from collections.abc import Iterator
 import pytest
 
 from hypercell.vm import memfd
-from hypercell.vm.template import QemuTemplate
+from hypercell.vm.saved_template import SavedTemplate
 
 _PUNCH_HOLE, _KEEP_SIZE = 0x02, 0x01
 _PAGE = mmap.PAGESIZE
 
 
 @pytest.fixture
-def template() -> Iterator[QemuTemplate]:
+def template() -> Iterator[SavedTemplate]:
     memory, state = memfd.create("memory", 2 * _PAGE), memfd.create("state")
     os.pwrite(memory, b"kernel", 0)
     os.pwrite(state, b"devices", 0)
-    made = QemuTemplate("key", memory, state)
+    made = SavedTemplate("key", memory, state)
     yield made
     made.close()
 
@@ -49,7 +49,7 @@ TAMPERINGS = {
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS.values(), ids=TAMPERINGS)
-def test_what_a_clone_is_made_of_cannot_be_changed(template: QemuTemplate, tampering: object) -> None:
+def test_what_a_clone_is_made_of_cannot_be_changed(template: SavedTemplate, tampering: object) -> None:
     assert callable(tampering)
     for held, content in zip(template.open(), (b"kernel", b"devices"), strict=True):
         with pytest.raises(OSError) as refused:
@@ -63,7 +63,7 @@ def test_what_a_clone_is_made_of_cannot_be_changed(template: QemuTemplate, tampe
         os.close(held)
 
 
-def test_what_a_clone_writes_is_its_own(template: QemuTemplate) -> None:
+def test_what_a_clone_writes_is_its_own(template: SavedTemplate) -> None:
     memory, state = template.open()
     with mmap.mmap(memory, _PAGE, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as own:
         own[:6] = b"tenant"

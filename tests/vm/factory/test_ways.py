@@ -94,6 +94,7 @@ async def test_a_vm_that_must_boot_does_so_in_a_fork_of_a_zygote_once_there_is_o
     built.open()
     first, customer = await built.launch(), Customer()
     assert (first.way, first.agent, first.key) == (Way.COLD, None, "")
+    assert first.note == "isolation is cold; its zygote is being built"
     await built.templated()
     second = await built.launch(customer)
     assert (second.way, second.note) == (Way.COLD, "isolation is cold")

@@ -184,9 +184,11 @@ class Factory:
     async def _cold(self, key: str, spec: VmSpec, client: Client, note: str) -> Launched:
         """*key* may be that of a zygote. Where there is none yet, or it fails, a hypervisor of its own boots."""
         if key.startswith(ZYGOTE):
-            with contextlib.suppress(NotThisWay):
+            try:
                 vm, agent = await self._clone(key, spec, client)
                 return Launched(vm, Way.COLD, note, agent, key)
+            except NotThisWay as reason:
+                note = f"{note}; {reason}"
         return Launched(await self._boot(spec, client), Way.COLD, note, None)
 
     async def _boot(self, spec: VmSpec, client: Client) -> Vm:

@@ -127,7 +127,7 @@ class Templates:
         """A clone of it did not come up, or is not to be trusted: drop it, and build no other for a while."""
         kept = self._kept.pop(key, None)
         if kept is not None:
-            log.warning("the template %s is dropped: %s", key[:12], why)
+            log.warning("the %s is dropped: %s", _called(key), why)
             kept.drop()
             self._failed(key, why)
 
@@ -157,14 +157,14 @@ class Templates:
     def _begin(self, key: str, spec: VmSpec) -> str:
         """Build it in the background, if that may be; why it is not there yet."""
         if self.failing(key):
-            return f"its template failed and will be built again later ({self._failures[key].why})"
+            return f"its {_kind(key)} failed and will be built again later ({self._failures[key].why})"
         if memory.available() < memory.reserve():
-            return "it has no template, and memory is short"
+            return f"it has no {_kind(key)}, and memory is short"
         if key not in self._builds:
-            task = asyncio.create_task(self._build(key, spec), name=f"template {key[:12]}")
+            task = asyncio.create_task(self._build(key, spec), name=_called(key))
             self._builds[key] = task
             task.add_done_callback(lambda done: self._builds.pop(key, None))
-        return "its template is being built"
+        return f"its {_kind(key)} is being built"
 
     async def _build(self, key: str, spec: VmSpec) -> None:
         async with self._one_at_a_time:
@@ -172,17 +172,17 @@ class Templates:
             try:
                 template = await self._make(key, spec)
             except (HypercellError, OSError) as error:
-                log.warning("the template for %s failed: %s", _size(spec), error)
+                log.warning("the %s for %s failed: %s", _kind(key), _size(spec), error)
                 self._failed(key, str(error))
                 return
             except Exception as error:
-                log.exception("the template for %s failed", _size(spec))
+                log.exception("the %s for %s failed", _kind(key), _size(spec))
                 self._failed(key, type(error).__name__)
                 return
             self._make_room()
             self._kept[key] = _Kept(template, self._clock())
             taken, held = self._clock() - began, template.bytes >> 20
-            log.info("made the template %s for %s in %.1f s (%d MiB)", key[:12], _size(spec), taken, held)
+            log.info("made the %s for %s in %.1f s (%d MiB)", _called(key), _size(spec), taken, held)
 
     async def _make(self, key: str, spec: VmSpec) -> Template:
         make = self._driver.make_zygote if key.startswith(ZYGOTE) else self._driver.make_template
@@ -246,3 +246,11 @@ class Templates:
 
 def _size(spec: VmSpec) -> str:
     return f"{spec.memory_mib} MiB and {spec.vcpus} CPU{'s' * (spec.vcpus > 1)}"
+
+
+def _kind(key: str) -> str:
+    return "zygote" if key.startswith(ZYGOTE) else "template"
+
+
+def _called(key: str) -> str:
+    return f"{_kind(key)} {key.removeprefix(ZYGOTE)[:12]}"

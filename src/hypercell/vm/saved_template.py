@@ -29,7 +29,7 @@ def key_of(words: Iterable[str], files: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-class QemuTemplate:
+class SavedTemplate:
     """Implements `driver.Template`. Owns the descriptors of two memfds, which it seals."""
 
     def __init__(self, key: str, memory: int, state: int) -> None:
