@@ -105,7 +105,7 @@ class Slow:
         self.slots = Slots()
         self.waiting = self.most = 0
 
-    async def fork(self, name: str, user: int, descriptors: list[int]) -> int:
+    async def fork(self, name: str, user: int, descriptors: list[int], apart: bool) -> int:
         self.waiting += 1
         self.most = max(self.most, self.waiting)
         for _ in range(5):
