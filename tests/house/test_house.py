@@ -12,10 +12,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(
     path
-    for pattern in ("src/**/*.py", "bench/*.py", "tools/*.py", "tests/**/*.py", "guest/**/*.[ch]")
+    for pattern in (
+        *("src/**/*.py", "bench/*.py", "tools/*.py", "tests/**/*.py", "guest/**/*.[ch]"),
+        *("hypervisor/*.py", "hypervisor/*.c", "hypervisor/launch/*.c"),
+    )
     for path in ROOT.glob(pattern)
     if path.stat().st_size
 )
+FOLDERS = ("src", "guest", "hypervisor", "tests", "tools", "bench")
 
 
 def _longest(path: Path) -> int:
@@ -23,9 +27,20 @@ def _longest(path: Path) -> int:
     return 600 if "tests" in path.parts[len(ROOT.parts) :] else 500
 
 
+def _licence(path: Path) -> str:
+    """What is compiled into QEMU is under a licence of QEMU's."""
+    return "GPL-2.0-or-later" if path.match("hypervisor/*.c") else "Apache-2.0"
+
+
 def test_every_source_names_its_licence() -> None:
-    silent = [path for path in SOURCES if "SPDX-License-Identifier: Apache-2.0" not in path.read_text()[:200]]
+    silent = [path for path in SOURCES if f"SPDX-License-Identifier: {_licence(path)}" not in path.read_text()[:200]]
     assert silent == []
+
+
+def test_each_licence_has_its_text() -> None:
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+    assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "LICENSES/GPL-2.0-or-later.txt").read_text()
+    assert {_licence(path) for path in SOURCES} == {"Apache-2.0", "GPL-2.0-or-later"}
 
 
 def test_no_module_is_longer_than_it_can_be_held_in_the_head() -> None:
@@ -40,11 +55,29 @@ def documents() -> list[Path]:
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_a_document_names_exist(document: Path) -> None:
     text = document.read_text()
-    named = set(re.findall(r"`((?:src|guest|tests|docs|bench|tools)/[\w./-]+)`", text))
+    named = set(re.findall(r"`((?:src|guest|hypervisor|tests|docs|bench|tools)/[\w./-]+)`", text))
     linked = set(re.findall(r"\]\(([\w./-]+\.md)\)", text))
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [name for name in linked if not (document.parent / name).exists()]
     assert missing == []
+
+
+def documents_named(text: str) -> set[str]:
+    return set(re.findall(r"\bdocs/[\w/-]+\.md\b", text))
+
+
+def test_documents_that_sources_name_exist() -> None:
+    files = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = {path: path.read_text(errors="replace") for path in files if path.suffix != ".pyc"}
+    named = {(path, name) for path, text in texts.items() for name in documents_named(text)}
+    assert {path.relative_to(ROOT).parts[0] for path, _ in named} >= {"src", "guest", "hypervisor", "tests"}
+    assert {(path, name) for path, name in named if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize("mark", ["# %s", "/* As %s. */", "`%s`", '"""%s: why"""', "(%s)", "%s:12", "../%s#part"])
+def test_a_document_is_found_however_it_is_named(mark: str) -> None:
+    page = "docs/" + "adr/0099-nonesuch.md"
+    assert documents_named(mark % page) == {page}
 
 
 def test_the_specification_names_a_test_or_a_figure_for_every_promise() -> None:
