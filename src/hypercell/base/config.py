@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon's settings: one TOML file, every key optional, unknown keys refused.
 
-Paths derive from `root` (survives a reboot) and `run` (does not), so that several daemons can live on one
-machine, as the tests do.
+Paths derive from `root` (survives a reboot) and `run` (does not). Several daemons can live on one machine if each has
+its own `root`, `run`, `bridge` and `subnet`, as the tests do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def built(name: str) -> Path:
 
 
 def _default_pool_memory() -> int:
-    """A sixteenth of the machine's memory, a GiB at most: some 25 VMs, a burst that a person or a CI makes."""
+    """A sixteenth of the machine's memory, a GiB at most: VMs for a burst that a person or a CI makes."""
     return min(1024, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 16 // 1024**2)
 
 
@@ -88,12 +88,12 @@ class Config:
     """Starts that may wait for their turn; more are refused."""
     isolation: str = "shared"
     """What containers get that do not ask: `shared` (VMs are clones, and share the pages that none of them changes) or
-    `cold` (every VM boots by itself)."""
+    `cold` (every VM boots by itself, and shares no page but those of the hypervisor's program)."""
     forks: bool = True
     """Whether hypervisors may be forked of each other, where they can be (the slim QEMU, without KVM). They start
     sooner, and lie at the same addresses, which helps whoever has broken out of one to break into another."""
     pool_memory: int = field(default_factory=_default_pool_memory)
-    """MiB of memory for VMs that wait for containers (some 40 each); 0: none wait."""
+    """MiB of memory for VMs that wait for containers; pages that they share are not counted. 0: none wait."""
     pool_fill: int = 0
     """How many VMs of the default size wait whatever the demand is, as far as `pool_memory` goes."""
 

@@ -48,8 +48,8 @@ def _factory(factory: Factory) -> list[Metric]:
         Gauge(
             "hypercell_pool_memory_bytes", "Memory of the VMs that wait, without what they share with their templates."
         ).set(told.pooled_bytes),
-        Gauge("hypercell_templates", "Templates that are kept.").set(told.templates),
-        Gauge("hypercell_template_memory_bytes", "Memory of the templates.").set(told.template_bytes),
+        Gauge("hypercell_templates", "Templates and zygotes that are kept.").set(told.templates),
+        Gauge("hypercell_template_memory_bytes", "Memory of the templates and zygotes.").set(told.template_bytes),
         launched,
         Counter("hypercell_clones_rejected_total", "Clones that did not come up, or could not be trusted.").set(
             told.fallbacks

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 STEPS = ("api", "admission", "database", "image", "network", "hypervisor", "guest", "configure", "process")
 """`api`: from the request's arrival to the start's begin. `admission`: at the gate, waiting included. `network`: the
-tap. `hypervisor`: until the VM is there, restored if it is a clone (`network` lies within). `guest`: until the
-agent has greeted. `configure`: identity, addresses and the container's making. `process`: until the program runs."""
+tap. `hypervisor`: until the VM is there, and has greeted if it was made of another (`network` lies within). `guest`:
+until the agent has greeted, after a boot; in a fork of a zygote it lies within `hypervisor`. `configure`: identity,
+addresses and the container's making. `process`: until the program runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,7 @@ def _flat(node: dict[str, object], prefix: str = "") -> Iterator[str]:
 
 
 def _network(inherited: Descriptors) -> list[str]:
-    """No device without a network: the guest then has a loopback interface and nothing else, as it should."""
+    """A container's VM has a card, with `--network none` too; only VMs of tests have no tap, and then none."""
     if inherited.tap is None:
         return []
     return [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface that every hypervisor driver implements; `tests/vm/conformance` is its contract.
+"""The interface that every hypervisor driver implements; `tests/vm/test_conformance.py` is its contract.
 
 A VM is a process on this machine that outlives the daemon. A driver launches it, hands out its agent channel,
 tells how it ended, and finds it again after the daemon was restarted. It knows nothing of containers.
@@ -91,7 +91,8 @@ class GuestKernel:
 
 
 class Template(Protocol):
-    """A saved VM that others are cloned from. Made by `Driver.make_template`; it ends with the daemon."""
+    """What VMs are cloned from: a VM that was saved, or a process that is forked. Made by `Driver.make_template` or
+    `Driver.make_zygote`; it ends with the daemon."""
 
     @property
     def key(self) -> str: ...

@@ -29,7 +29,8 @@ LOG_PIPE = "log.pipe"
 CONSOLE_FILE = "console.log"
 LOG_FILE = "hypervisor.log"
 HALF_MADE = "half-made"
-"""A mark: the VM is a clone that may not know yet what to restore."""
+"""A mark: the VM is a clone that may not know yet what to restore; or others are forked of it, which has it for life.
+A daemon that returns removes such a VM."""
 _RECORD = "vm.json"
 LONGEST_ID = 128
 _ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{LONGEST_ID - 1}}}")
