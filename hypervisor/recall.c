@@ -6,6 +6,8 @@
  * dropped. Here they are put by instead, each with a copy of the code that it is of: a machine that starts once more, or
  * one that is forked of it, finds what its first start has translated. The copy decides; nothing else is trusted.
  *
+ * Where several CPUs run at once (CF_PARALLEL), others may be about to jump to what is put by: there, nothing is.
+ *
  * Part of QEMU, for which this is compiled: accel/tcg/recall.c.
  */
 #include "qemu/osdep.h"
@@ -21,8 +23,10 @@
 #include "tcg/tcg.h"
 #include "internal.h"
 
-/* Half of what QEMU keeps free at the end of the room for translations; a block is seldom a tenth of it. */
-enum { LONGEST = 512 };
+enum {
+    LONGEST = 512, /* half of what QEMU keeps free at the end of the room for translations; seldom is a block a tenth of it */
+    VERSIONS = 4   /* of the code in one place; a program that goes on rewriting itself takes room and time of its own */
+};
 
 typedef struct Wanted {
     tb_page_addr_t place;
@@ -39,17 +43,19 @@ static uint32_t flags_of_code(const TranslationBlock *tb)
     return tb_cflags(tb) & ~CF_INVALID;
 }
 
-static bool is_wanted(const TranslationBlock *tb, const Wanted *wanted)
+static bool is_there(const TranslationBlock *tb, const Wanted *wanted)
 {
     return tb_page_addr0(tb) == wanted->place && tb_pc(tb) == wanted->pc && tb->cs_base == wanted->cs_base &&
            tb->flags == wanted->flags && flags_of_code(tb) == wanted->cflags &&
-           tb->trace_vcpu_dstate == wanted->tracing && tb->size <= wanted->size &&
-           memcmp(tb->source, wanted->code, tb->size) == 0;
+           tb->trace_vcpu_dstate == wanted->tracing;
 }
 
-static bool matches(const void *tb, const void *wanted)
+static bool is_wanted(const void *tb, const void *wanted)
 {
-    return is_wanted(tb, wanted);
+    const TranslationBlock *found = tb;
+    const Wanted *like = wanted;
+
+    return is_there(found, like) && found->size <= like->size && memcmp(found->source, like->code, found->size) == 0;
 }
 
 static Wanted like(const TranslationBlock *tb)
@@ -60,17 +66,33 @@ static Wanted like(const TranslationBlock *tb)
     };
 }
 
-static bool same(const void *a, const void *b)
+/* Versions of the code in one place share this many entries. */
+static uint32_t version(const TranslationBlock *tb)
 {
-    const TranslationBlock *one = a, *other = b;
-    Wanted wanted = like(one);
+    const uint8_t *code = tb->source;
+    uint32_t sum = 0;
 
-    return one->size == other->size && is_wanted(other, &wanted);
+    for (size_t i = 0; i < tb->size; i++) {
+        sum += code[i];
+    }
+    return sum % VERSIONS;
 }
 
-static uint32_t hash(const Wanted *wanted)
+static bool same(const void *a, const void *b)
 {
-    return tb_hash_func(wanted->place, wanted->pc, wanted->flags, wanted->cflags, wanted->tracing);
+    Wanted wanted = like(a);
+
+    return is_there(b, &wanted) && version(a) == version(b);
+}
+
+static uint32_t hash(const Wanted *wanted, uint32_t version)
+{
+    return tb_hash_func(wanted->place, wanted->pc, wanted->flags, wanted->cflags, wanted->tracing) + version;
+}
+
+static bool may_be_kept(tb_page_addr_t place, uint32_t cflags)
+{
+    return place != -1 && !(cflags & CF_PARALLEL);
 }
 
 void recall_init(void)
@@ -84,48 +106,71 @@ void recall_nothing(void)
     qht_reset(&put_by);
 }
 
+static size_t up_to_the_end_of_its_page(tb_page_addr_t place)
+{
+    return -(place | TARGET_PAGE_MASK);
+}
+
+/* The code at @code, as it is now: what is translated and what is kept must be the same, whatever a device writes there
+ * meanwhile. Good until the next call in this thread. */
+void *recall_hold(tb_page_addr_t place, uint32_t cflags, void *code)
+{
+    static __thread uint8_t held[TARGET_PAGE_SIZE];
+
+    return may_be_kept(place, cflags) ? memcpy(held, code, up_to_the_end_of_its_page(place)) : code;
+}
+
 /* Copy to @room the code of @tb, which begins at @code; how much was taken. One that goes on in a second page is never
  * recalled: what follows a page may be another one by then. */
 size_t recall_keep_source(TranslationBlock *tb, void *room, const void *code)
 {
     tb->source = NULL;
-    if (tb_page_addr0(tb) == -1 || tb_page_addr1(tb) != -1 || tb->size > LONGEST) {
+    if (!may_be_kept(tb_page_addr0(tb), tb_cflags(tb)) || tb_page_addr1(tb) != -1 || tb->size > LONGEST) {
         return 0;
     }
     tb->source = memcpy(room, code, tb->size);
     return tb->size;
 }
 
-/* @tb is of code that is no more, and nothing leads to it. */
+/* @tb is of code that is no more, and nothing leads to it. Its page is locked, so that all of this is over when
+ * everything is dropped. */
 void recall_put_by(TranslationBlock *tb)
 {
     Wanted wanted;
+    uint32_t key;
+    void *other = NULL;
 
     if (tb->source) {
         wanted = like(tb);
-        qht_insert(&put_by, tb, hash(&wanted), NULL);
+        key = hash(&wanted, version(tb));
+        if (!qht_insert(&put_by, tb, key, &other) && qht_remove(&put_by, other, key)) {
+            qht_insert(&put_by, tb, key, NULL);
+        }
     }
 }
 
-/* What was put by of the code at @code, which the guest has at @place; NULL when there is none. */
+/* What was put by of the code at @code, which the guest has at @place; NULL when there is none. It is still marked as
+ * invalid. */
 TranslationBlock *recall(CPUState *cpu, target_ulong pc, target_ulong cs_base, uint32_t flags, uint32_t cflags,
                          tb_page_addr_t place, const void *code)
 {
-    TranslationBlock *tb;
     Wanted wanted = {
         .place = place, .pc = pc, .cs_base = cs_base, .flags = flags, .cflags = cflags,
-        .tracing = *cpu->trace_dstate, .code = code, .size = -(place | TARGET_PAGE_MASK),
+        .tracing = *cpu->trace_dstate, .code = code, .size = up_to_the_end_of_its_page(place),
     };
 
-    if (place == -1) {
+    if (!may_be_kept(place, cflags)) {
         return NULL;
     }
-    tb = qht_lookup_custom(&put_by, &wanted, hash(&wanted), matches);
-    if (!tb || !qht_remove(&put_by, tb, hash(&wanted))) { /* or another CPU was quicker */
-        return NULL;
+    for (uint32_t i = 0; i < VERSIONS; i++) {
+        uint32_t key = hash(&wanted, i);
+        TranslationBlock *tb = qht_lookup_custom(&put_by, &wanted, key, is_wanted);
+
+        if (tb && qht_remove(&put_by, tb, key)) {
+            return tb;
+        }
     }
-    qatomic_set(&tb->cflags, flags_of_code(tb));
-    return tb;
+    return NULL;
 }
 
 /* To before the first instruction. The memory is not only overwritten: whatever starts now gets pages that are new. */

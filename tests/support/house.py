@@ -148,7 +148,8 @@ class Resident:
 
 
 class House(Resident):
-    """Opens and closes daemons on one machine of fake guests. With *clones*, VMs are cloned and wait in a pool."""
+    """Opens and closes daemons on one machine of fake guests. With *clones*, VMs are cloned and wait in a pool;
+    those that must boot do so of zygotes."""
 
     def __init__(self, directory: Path, machine: Machine | None = None, clones: bool = False, **settings: Any) -> None:
         super().__init__(directory)
@@ -168,7 +169,7 @@ class House(Resident):
         self.db = await Database.open(self.config.database)
         for program in ("init", "rehearse"):
             (self.directory / program).touch()
-        driver = MachineDriver(self.machine.path, templates=self.clones)
+        driver = MachineDriver(self.machine.path, templates=self.clones, zygotes=self.clones)
         images: Images = self.images  # type: ignore[assignment]
         node = await open_node(
             *(self.config, self.db, driver, KERNEL, images, self.network, connect, self.bounds, codec.load),

@@ -154,7 +154,18 @@ async def test_an_operator_can_have_no_hypervisor_forked(tmp_path: Path) -> None
 @pytest.fixture(scope="module")
 def self_modifying(tmp_path_factory: pytest.TempPathFactory) -> str:
     program = tmp_path_factory.mktemp("program") / "self_modifying"
-    command = ["musl-gcc", "-static", "-Os", "-s", "-Wall", "-Werror", "-o", str(program), str(SELF_MODIFYING)]
+    command = [
+        "musl-gcc",
+        "-static",
+        "-Os",
+        "-s",
+        "-pthread",
+        "-Wall",
+        "-Werror",
+        "-o",
+        str(program),
+        str(SELF_MODIFYING),
+    ]
     subprocess.run(command, check=True)
     return base64.b64encode(program.read_bytes()).decode()
 
@@ -172,12 +183,16 @@ async def booted_of(home: RealHouse, ident: str) -> str:
     return str(launched.key)
 
 
-async def test_a_program_that_rewrites_itself_runs_what_it_wrote(tmp_path: Path, self_modifying: str) -> None:
+@pytest.mark.parametrize("size", ["s1", "m2"])
+async def test_a_program_that_rewrites_itself_runs_what_it_wrote(
+    tmp_path: Path, self_modifying: str, size: str
+) -> None:
     settings_for("forked", tmp_path)
     script = 'echo "$0" | base64 -d >/tmp/program && chmod +x /tmp/program && exec /tmp/program'
     async with real_house(tmp_path, qemu=str(SLIM), accelerator="tcg", isolation="cold") as home:
-        for _ in range(2):  # in a hypervisor of its own, and in a fork of a zygote
-            ident = await home.run("sh", "-c", script, self_modifying)
+        for forked in (False, True):
+            ident = await home.run("sh", "-c", script, self_modifying, size=size)
+            assert (await booted_of(home, ident)).startswith("zygote ") == forked
             assert (await home.wait(ident), await home.output(ident)) == (0, b"as written\n")
             await zygote_there(home)
 
