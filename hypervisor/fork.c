@@ -27,12 +27,14 @@
 #include "chardev/char-fe.h"
 #include "chardev/char-socket.h"
 #include "exec/cpu-common.h"
+#include "exec/memory.h"
 #include "hw/boards.h"
 #include "io/net-listener.h"
 #include "net/net.h"
 #include "net/tap.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-misc.h"
+#include "qemu/cutils.h"
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "sysemu/cpus.h"
@@ -67,6 +69,49 @@ static int fork_memory(RAMBlock *block, void *opaque)
     return 0;
 }
 
+enum { PAGE = 4096, RUN = 512 }; /* pages that are looked at together */
+
+/* Of a page: it is there, in memory or swapped out, and is no file's. */
+static bool is_ours(uint64_t entry)
+{
+    return entry >> 62 && !(entry >> 61 & 1);
+}
+
+/* What @pages tells of the @count pages from @start on. */
+static bool look(int pages, uintptr_t start, uint64_t *entries, size_t count)
+{
+    ssize_t size = count * sizeof(*entries);
+
+    return pread(pages, entries, size, start / PAGE * sizeof(*entries)) == size;
+}
+
+/* The guest's pages of nothing but zeros need not be there: all forks would have a share in them. */
+static void give_back_zeros(void)
+{
+    uintptr_t start = (uintptr_t)memory_region_get_ram_ptr(current_machine->ram);
+    uintptr_t end = start + memory_region_size(current_machine->ram);
+    g_autofree uint64_t *entries = g_new(uint64_t, RUN);
+    int pages = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+    for (uintptr_t run = start; run < end && pages >= 0; run += RUN * PAGE) {
+        size_t count = MIN(RUN, (end - run) / PAGE);
+
+        if (!look(pages, run, entries, count)) {
+            break;
+        }
+        for (size_t i = 0; i < count; i++) {
+            void *page = (uint8_t *)run + i * PAGE;
+
+            if (is_ours(entries[i]) && buffer_is_zero(page, PAGE)) {
+                madvise(page, PAGE, MADV_DONTNEED);
+            }
+        }
+    }
+    if (pages >= 0) {
+        close(pages);
+    }
+}
+
 /* Kernel and initramfs were read long ago. They came as descriptors of ours. */
 static void close_boot_file(const char *path)
 {
@@ -89,6 +134,7 @@ static bool prepare(Error **errp)
             error_setg_errno(errp, error, "its memory cannot be forked");
             return false;
         }
+        give_back_zeros();
         bdrv_drain_all();
         drain_call_rcu(); /* takes some hundredths of a second */
         close_boot_file(current_machine->kernel_filename);
@@ -256,14 +302,6 @@ static void rename_process(const char *name)
     }
 }
 
-enum { PAGE = 4096, RUN = 512 }; /* pages that are looked at together */
-
-/* Of a page: it is there, in memory or swapped out, and is no file's. */
-static bool is_ours(uint64_t entry)
-{
-    return entry >> 62 && !(entry >> 61 & 1);
-}
-
 /* Have pages of our own where @pages, which tells of all there are, knows of some between @start and @end. What was made
  * unwritable when the program was loaded stays so. */
 static bool copy_pages(int pages, uintptr_t start, uintptr_t end, bool writable)
@@ -274,7 +312,7 @@ static bool copy_pages(int pages, uintptr_t start, uintptr_t end, bool writable)
     for (uintptr_t run = start; run < end; run += RUN * PAGE) {
         size_t count = MIN(RUN, (end - run) / PAGE);
 
-        if (pread(pages, entries, count * sizeof(*entries), run / PAGE * sizeof(*entries)) != count * sizeof(*entries)) {
+        if (!look(pages, run, entries, count)) {
             return false;
         }
         for (size_t i = 0; i < count; i++) {

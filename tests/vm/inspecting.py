@@ -91,13 +91,32 @@ def memory(pid: int) -> dict[str, int]:
 
 
 def pages_shared(pid: int) -> int:
-    """How many pages that are no file's it has in common with another process (the kernel's mm/pagemap.rst)."""
+    """How many pages that are no file's it has in common with another process (mm/pagemap.rst of Linux). The one page
+    of zeros, which everybody has that has only read, does not count."""
     found = 0
-    with (PROC / str(pid) / "pagemap").open("rb", 0) as pages:
-        for start, end in re.findall(r"(?m)^(\w+)-(\w+) ", (PROC / str(pid) / "maps").read_text()):
+    with (PROC / str(pid) / "mem").open("rb", 0) as content, (PROC / str(pid) / "pagemap").open("rb", 0) as pages:
+        for start, end in re.findall(r"(?m)^(\w+)-(\w+) r", (PROC / str(pid) / "maps").read_text()):
             first, last = int(start, 16) >> 12, int(end, 16) >> 12
             pages.seek(first << 3)
-            for (entry,) in struct.iter_unpack("=Q", pages.read((last - first) << 3)):
+            for number, (entry,) in enumerate(struct.iter_unpack("=Q", pages.read((last - first) << 3)), first):
                 present, of_a_file, exclusive = entry >> 63 & 1, entry >> 61 & 1, entry >> 56 & 1
-                found += present and not of_a_file and not exclusive
+                if present and not of_a_file and not exclusive:
+                    content.seek(number << 12)
+                    found += any(content.read(4096))
     return found
+
+
+def guest_memory(pid: int, size: int) -> bytes:
+    """What the hypervisor has of its guest's memory, which is *size* bytes, without what is not there."""
+    found = bytearray()
+    with (PROC / str(pid) / "mem").open("rb", 0) as content, (PROC / str(pid) / "pagemap").open("rb", 0) as pages:
+        for start, end in re.findall(r"(?m)^(\w+)-(\w+) rw", (PROC / str(pid) / "maps").read_text()):
+            first, last = int(start, 16), int(end, 16)
+            if last - first != size:
+                continue
+            pages.seek(first >> 12 << 3)
+            for number in range(size >> 12):
+                if int.from_bytes(pages.read(8), "little") >> 62:  # present, or swapped out
+                    content.seek(first + (number << 12))
+                    found += content.read(4096)
+    return bytes(found)

@@ -26,7 +26,17 @@ from hypercell.vm.slots import Slots
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
 from tests.support.vm import boot_id, greet, open_files, settings_for, traces
-from tests.vm.inspecting import PROC, ask, children, memory, shared_files, status, threads, writable_shared_mappings
+from tests.vm.inspecting import (
+    PROC,
+    ask,
+    children,
+    guest_memory,
+    memory,
+    shared_files,
+    status,
+    threads,
+    writable_shared_mappings,
+)
 from tests.vm.rig import Rig, cloned, traceless_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -181,6 +191,18 @@ async def test_memory_is_shared_and_what_one_writes_no_other_sees(rig: Rig, temp
         assert 0 < seen["Private_Dirty"] < seen["Rss"] / 3
         assert writable_shared_mappings(vm.pid) == []
     assert writable_shared_mappings(own(template).pid) == []
+
+
+async def test_a_template_holds_no_page_of_zeros(rig: Rig, template: LivingTemplate) -> None:
+    size = rig.specification().memory_mib << 20
+
+    def of_zeros(pid: int) -> int:
+        found = guest_memory(pid, size)
+        return sum(not any(found[at : at + 4096]) for at in range(0, len(found), 4096))
+
+    assert of_zeros(own(template).pid) > 0, "this would be seen"
+    await forked(rig, template)
+    assert of_zeros(own(template).pid) == 0
 
 
 async def test_each_processor_of_a_fork_has_a_thread_of_its_own(rig: Rig) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import secrets
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from hypercell.vm.qemu_vm import QemuVm
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
 from tests.support.vm import boot_id, greet, image, settings_for
-from tests.vm.inspecting import PROC, ask, inserted, pages_shared
+from tests.vm.inspecting import ask, guest_memory, inserted, pages_shared
 from tests.vm.rig import Rig, cloned, traceless_rig
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
@@ -44,36 +43,19 @@ async def told(vm: Vm, name: str) -> None:
     await agent.close()
 
 
-def guest_memory(rig: Rig, pid: int) -> bytes:
-    """What the hypervisor has of its guest's memory, without what was never touched."""
-    size = rig.specification().memory_mib << 20
-    found = bytearray()
-    with (PROC / str(pid) / "mem").open("rb", 0) as content, (PROC / str(pid) / "pagemap").open("rb", 0) as pages:
-        for start, end in re.findall(r"(?m)^(\w+)-(\w+) rw", (PROC / str(pid) / "maps").read_text()):
-            first, last = int(start, 16), int(end, 16)
-            if last - first != size:
-                continue
-            pages.seek(first >> 12 << 3)
-            for number in range(size >> 12):
-                if int.from_bytes(pages.read(8), "little") >> 62:  # present, or swapped out
-                    content.seek(first + (number << 12))
-                    found += content.read(4096)
-    return bytes(found)
-
-
 async def test_nothing_of_the_guest_is_left_in_a_zygote(rig: Rig) -> None:
-    secret = secrets.token_hex(16)
+    secret, size = secrets.token_hex(16), rig.specification().memory_mib << 20
     before = b""
 
     async def settle(vm: Vm) -> None:
         nonlocal before
         await told(vm, secret)
-        before = guest_memory(rig, vm.pid)
+        before = guest_memory(vm.pid, size)
 
     zygote = await rig.driver.make_zygote(rig.specification(disks={}), settle)
     assert secret.encode() in before, "this would be seen"
     assert isinstance(zygote, LivingTemplate) and zygote._vm is not None
-    after = guest_memory(rig, zygote._vm.pid)
+    after = guest_memory(zygote._vm.pid, size)
     assert b"Linux version" in after, "there is the kernel that it will boot"
     assert secret.encode() not in after
     assert len(after) < len(before) / 2
@@ -84,10 +66,11 @@ async def test_what_one_that_boots_of_a_zygote_writes_no_other_sees(rig: Rig) ->
     zygote = await rig.zygote()
     assert isinstance(zygote, LivingTemplate) and zygote._vm is not None
     one, other, secret = await cloned(rig, zygote), await cloned(rig, zygote), secrets.token_hex(16)
+    size = rig.specification().memory_mib << 20
     await told(one, secret)
     await told(other, "other")
-    assert secret.encode() in guest_memory(rig, one.pid)
-    assert secret.encode() not in guest_memory(rig, other.pid) + guest_memory(rig, zygote._vm.pid)
+    assert secret.encode() in guest_memory(one.pid, size)
+    assert secret.encode() not in guest_memory(other.pid, size) + guest_memory(zygote._vm.pid, size)
     zygote.close()
 
 
