@@ -16,6 +16,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
+from hypercell.base.sizes import MIB
 from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
@@ -38,7 +39,6 @@ _PAUSE = 5.0
 """Seconds after a failure."""
 _WEIGHED = 16
 """Of the clones of each shape every so many-th is weighed, the first one included."""
-_MIB = 1024 * 1024
 
 
 class Filler:
@@ -53,7 +53,7 @@ class Filler:
         templates: Templates,
         demand: Demand,
     ) -> None:
-        self._budget = config.pool_memory * _MIB
+        self._budget = config.pool_memory * MIB
         self._timeout = config.boot_timeout
         self._driver = driver
         self._connect = connect

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-MIB = 1024 * 1024
+from hypercell.base.sizes import MIB
+
 LEAST_MIB = 64
 _STEPS = 8
 
