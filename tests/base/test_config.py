@@ -46,7 +46,17 @@ def test_registries_are_looked_up_by_host(tmp_path: Path) -> None:
         ("dns = ['1.1.1.1', 2]", "dns"),
         ("[[registries]]\nplain_http = true", "registries.host"),
         ("[[registries]]\nhost = 'a'\nsecure = true", "registries.secure"),
+        ("[[registries]]\nhots = 'a'", "registries.hots"),
         ("root = ", "TOML"),
+        ("isolation = 'warm'", "isolation"),
+        ("accelerator = 'xen'", "accelerator"),
+        ("driver = ''", "driver"),
+        ("pool_memory = -5", "pool_memory"),
+        ("boot_timeout = -1", "boot_timeout"),
+        ("boot_timeout = nan", "boot_timeout"),
+        ("rootfs_size = 10", "rootfs_size"),
+        ("uid_base = 0", "uid_base"),
+        ("dns = ['foo']", "dns"),
     ],
 )
 def test_a_wrong_file_is_refused_and_the_key_named(tmp_path: Path, text: str, named: str) -> None:

@@ -314,6 +314,29 @@ async def test_nothing_is_left_after_destroy(config: Config, db: Database) -> No
     assert subprocess.run(["ip", "link", "show", "hctest0"], check=False, capture_output=True).returncode != 0
 
 
+@pytest.mark.parametrize("subnet", ["172.30.0.0/24", "172.31.0.0/24"])
+async def test_a_second_daemon_on_a_bridge_is_refused_and_the_first_goes_on(
+    config: Config, network: LocalNetwork, tmp_path: Path, subnet: str
+) -> None:
+    port = await network.allocate(new_id(), "default", "bridge")
+    os.close(await network.open_tap(port.id))
+    await network.publish(port.id, (PublishedPort(80, "tcp", "127.0.0.1", 0),))
+    before = rules()
+    assert port.address.partition("/")[0] in before
+    other = await Database.open(tmp_path / "other")
+    second = await open_network(replace(config, subnet=subnet), other)
+    with pytest.raises(Conflict, match=r"hctest0|172\.30\.0\.1:53") as refused:
+        await second.start()
+    assert "bridge" in refused.value.hint
+    await second.close()
+    await other.close()
+    assert rules() == before
+    addresses = subprocess.run(
+        ["ip", "-4", "-o", "addr", "show", "hctest0"], check=True, capture_output=True, text=True
+    )
+    assert addresses.stdout.count("inet ") == 1 and "172.30.0.1/24" in addresses.stdout
+
+
 async def test_a_subnet_that_overlaps_a_route_of_the_machine_is_refused(config: Config, db: Database) -> None:
     with Host("peer", "172.30.0.9", "172.30.0.10"):
         network = await open_network(config, db)

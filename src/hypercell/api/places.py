@@ -57,7 +57,7 @@ def _lock(directory: Path) -> Iterator[None]:
             owner = file.read(20).strip() or "unknown"
             raise Conflict(
                 f"another hypercelld (process {owner}) is using {directory}",
-                "stop it, or give this one a `root` and a `run` of its own",
+                "stop it, or give this one a `root`, a `run`, a `bridge` and a `subnet` of its own",
             ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")

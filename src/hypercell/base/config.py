@@ -7,6 +7,7 @@ its own `root`, `run`, `bridge` and `subnet`, as the tests do.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tomllib
 from dataclasses import dataclass, field, fields, replace
@@ -139,6 +140,22 @@ def load(path: Path | None = None) -> Config:
     return from_mapping(values, str(file))
 
 
+_CHOICES = {
+    "driver": ("qemu", "fake"),
+    "accelerator": ("auto", "kvm", "tcg"),
+    "isolation": ("shared", "cold"),
+}
+_LEAST: dict[str, float] = {
+    "uid_base": 1,
+    "uid_count": 1,
+    "boot_timeout": 0.1,
+    "rootfs_size": 1024**2,
+    "log_size": 1,
+    "launch_wait": 0.01,
+}
+"""Of numbers; all others may be 0."""
+
+
 def from_mapping(values: dict[str, object], source: str) -> Config:
     known = {item.name: item for item in fields(Config)}
     chosen: dict[str, object] = {}
@@ -147,6 +164,7 @@ def from_mapping(values: dict[str, object], source: str) -> Config:
         if key not in known:
             raise InvalidArgument(f"{source}: unknown setting {key!r}", f"known are {', '.join(known)}")
         chosen[key] = _convert(key, value, getattr(defaults, key), source)
+        _check(key, chosen[key], source)
     return replace(defaults, **chosen)  # type: ignore[arg-type]
 
 
@@ -162,13 +180,27 @@ def _convert(key: str, value: object, default: object, source: str) -> object:
     return _expect(key, value, type(default), source)
 
 
+def _check(key: str, value: object, source: str) -> None:
+    if key in _CHOICES and value not in _CHOICES[key]:
+        raise InvalidArgument(f"{source}: {key} is {value!r}", f"it may be {' or '.join(map(repr, _CHOICES[key]))}")
+    if isinstance(value, int | float) and not isinstance(value, bool) and not value >= _LEAST.get(key, 0):
+        raise InvalidArgument(f"{source}: {key} is {value}", f"it must be {_LEAST.get(key, 0):g} at least")
+    if key == "dns" and isinstance(value, tuple):
+        for server in value:
+            try:
+                ipaddress.ip_address(server)
+            except ValueError:
+                raise InvalidArgument(f"{source}: dns has {server!r}", "it is a list of IP addresses") from None
+
+
 def _registry(entry: object, source: str) -> Registry:
     table = dict(_expect("registries", entry, dict, source))
+    if unknown := table.keys() - {item.name for item in fields(Registry)}:
+        known = ", ".join(item.name for item in fields(Registry))
+        raise InvalidArgument(f"{source}: unknown setting registries.{min(unknown)}", f"known are {known}")
     host = _expect("registries.host", table.pop("host", None), str, source)
     plain = _expect("registries.plain_http", table.pop("plain_http", False), bool, source)
     mirrors = _expect("registries.mirrors", table.pop("mirrors", []), list, source)
-    if table:
-        raise InvalidArgument(f"{source}: unknown setting registries.{next(iter(table))}")
     return Registry(host, plain, tuple(_expect("registries.mirrors", m, str, source) for m in mirrors))
 
 

@@ -48,14 +48,23 @@ class LocalNetwork:
         self._refuse_overlap()
         links.set_sysctl("net/ipv4/ip_forward", "1")
         links.ensure_bridge(self.bridge, self.gateway, str(self.subnet.netmask))
-        self._published = HostPorts(await self._ports.published())
-        await self._write_rules()
+        # First, as only one daemon can: the rules are those of who serves the bridge.
+        await self._serve_names()
+        try:
+            self._published = HostPorts(await self._ports.published())
+            await self._write_rules()
+        except BaseException:
+            await self._dns.close()
+            raise
+
+    async def _serve_names(self) -> None:
         try:
             await self._dns.start()
         except OSError as error:
-            raise Internal(
+            raise Conflict(
                 f"cannot serve names on {self.gateway}:53: {error.strerror}",
-                "something else listens on port 53 of every address: bind it to its own",
+                f"another hypercelld has the bridge {self.bridge}: give this one a `bridge` and a `subnet` of its own; "
+                "or something else listens on port 53 of every address: bind it to its own",
             ) from error
 
     def _refuse_overlap(self) -> None:
@@ -64,6 +73,11 @@ class LocalNetwork:
                 raise InvalidArgument(
                     f"the subnet {self.subnet} overlaps {network} on {interface}",
                     "set another `subnet` in the configuration file",
+                )
+            if interface == self.bridge and network != self.subnet:
+                raise Conflict(
+                    f"the bridge {self.bridge} has the subnet {network}, not {self.subnet}",
+                    f"set another `bridge`, or remove this one once nothing uses it: ip link delete {self.bridge}",
                 )
 
     async def allocate(self, port_id: str, tenant: str, network: str) -> Port:
