@@ -313,6 +313,18 @@ def test_a_failed_start_says_the_words_that_tell_exit_codes_apart() -> None:
     assert message(ExecFailed("x: no such file or directory", 127)).count("not found") == 0
 
 
+@pytest.mark.parametrize("code", [126, 127])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "unable to find user exec: no matching entries in passwd file",
+        'unable to start container process: chdir to cwd ("/etc/passwd/x") failed: not a directory',
+    ],
+)
+def test_a_user_or_a_directory_that_is_not_there_is_not_blamed_on_the_program(text: str, code: int) -> None:
+    assert message(ExecFailed(text, code)) == text
+
+
 def test_times_of_processes_are_written_as_ps_does() -> None:
     assert clock(0) == "00:00:00"
     assert clock(86400 * 2 + 3661) == "2-01:01:01"

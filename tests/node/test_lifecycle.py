@@ -6,13 +6,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from hypercell.agent.fake import process
+from hypercell.agent.fake.members import GuestError
 from hypercell.base.errors import Conflict, ExecFailed, NotFound, NotModified
 from hypercell.cloud.contract import RestartPolicy, Status
 from hypercell.node.network import PublishedPort
-from tests.support.house import Resident, T, read
+from tests.support.house import House, Resident, T, read
 from tests.support.real_house import real_house
 
 
@@ -159,6 +162,27 @@ async def test_a_program_that_cannot_run_says_why(any_home: Resident, program: s
     view = await any_home.view(ident)
     assert view.state.status is Status.CREATED and view.state.exit_code == code and words in view.state.error
     assert ident not in await any_home.vms()
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (GuestError("exec-not-found", 'chdir to cwd ("/etc/motd/x") failed: Not a directory'), 127, "not a directory"),
+        (GuestError("exec-denied", 'chdir to cwd ("/root") failed: Permission denied'), 126, "permission denied"),
+    ],
+)
+async def test_a_working_directory_that_cannot_be_entered_is_not_blamed_on_the_program(
+    home: House, monkeypatch: pytest.MonkeyPatch, error: GuestError, code: int, words: str
+) -> None:
+    ident = await home.create("true")
+    monkeypatch.setattr(process, "find_program", Mock(side_effect=error))
+    with pytest.raises(ExecFailed) as caught:
+        await home.containers.start(T, ident)
+    assert caught.value.exit_code == code and words in caught.value.message
+    assert caught.value.message.startswith('unable to start container process: chdir to cwd ("/')
+    assert "working directory" in caught.value.hint
+    assert "program" not in caught.value.hint and "PATH" not in str(caught.value)
+    assert (await home.view(ident)).state.exit_code == code
 
 
 async def test_wait_tells_ready_before_anything_can_be_missed(any_home: Resident) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from unittest.mock import Mock
 
 import pytest
 
+from hypercell.agent.fake import operations
+from hypercell.agent.fake.members import GuestError
 from hypercell.base.errors import Conflict, ExecFailed, NotFound
 from hypercell.cloud.contract import Attachment, ExecRequest, LogQuery, Output
 from hypercell.node.output import MAX_BEHIND
@@ -215,6 +218,28 @@ class TestExec:
         with pytest.raises(ExecFailed) as caught:
             await home.containers.exec_start(T, exec_id, detach=False)
         assert caught.value.exit_code == code
+        assert (await home.containers.exec_inspect(T, exec_id)).exit_code == code
+
+    @pytest.mark.parametrize(
+        ("error", "code", "words"),
+        [
+            (GuestError("invalid", "unable to find user x: no matching entries in passwd file"), 126, "find user x"),
+            (GuestError("invalid", "unable to find group x: no matching entries in group file"), 126, "find group x"),
+            (GuestError("exec-not-found", 'chdir to cwd ("/x") failed: No such file or directory'), 127, "no such"),
+            (GuestError("exec-denied", 'chdir to cwd ("/x") failed: Permission denied'), 126, "permission denied"),
+        ],
+    )
+    async def test_a_user_a_group_or_a_directory_that_is_not_there_is_told_as_that(
+        self, home: House, monkeypatch: pytest.MonkeyPatch, error: GuestError, code: int, words: str
+    ) -> None:
+        ident = await home.run("sleep", "infinity")
+        exec_id = await self.exec(home, ident, "true")
+        monkeypatch.setattr(operations, "find_program", Mock(side_effect=error))
+        with pytest.raises(ExecFailed, match=words) as caught:
+            await home.containers.exec_start(T, exec_id, detach=False)
+        assert caught.value.exit_code == code
+        assert "program" not in str(caught.value) and "PATH" not in str(caught.value)
+        assert ("working directory" in caught.value.hint) == ("chdir" in caught.value.message)
         assert (await home.containers.exec_inspect(T, exec_id)).exit_code == code
 
     async def test_it_inherits_and_overrides(self, home: House) -> None:

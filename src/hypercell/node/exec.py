@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypercell.agent.contract import Agent, InputStream, OutputStream
-from hypercell.base.errors import Conflict, ExecFailed, HypercellError, VmFailed
+from hypercell.base.errors import Conflict, ExecFailed, HypercellError, InvalidArgument, VmFailed
 from hypercell.node.guest_state import ProcessState
 from hypercell.node.services import Services
 from hypercell.node.types import Output
+from hypercell.node.unstarted import failed_exec
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,12 @@ class Exec:
         self.running = True
         try:
             reply = await agent.request("process.exec", members, self._services.bounds.request)
-        except BaseException as error:
-            self._abandon(error.exit_code if isinstance(error, ExecFailed) else 126)
+        except (ExecFailed, InvalidArgument) as error:
+            told = failed_exec(error)
+            self._abandon(told.exit_code)
+            raise told from error
+        except BaseException:
+            self._abandon(126)
             raise
         pid = reply.get("pid")
         self.pid = pid if isinstance(pid, int) else 0

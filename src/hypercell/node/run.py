@@ -202,15 +202,3 @@ class Run:
         for pump in self._pumps.values():
             pump.cancel()
         await asyncio.gather(*self._pumps.values(), return_exceptions=True)
-
-
-def exec_failure(code: int, args: list[str]) -> str:
-    """Why a program cannot be run, in words in which clients look for docker's phrases (127: missing, 126: denied)."""
-    program = "".join(char if char.isprintable() else "?" for char in args[0][:200]) if args else ""
-    if code != 127:
-        words = "permission denied"
-    elif "/" in program:
-        words = f"stat {program}: no such file or directory"
-    else:
-        words = "executable file not found in $PATH"
-    return f'unable to start container process: exec: "{program}": {words}'

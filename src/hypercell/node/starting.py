@@ -20,10 +20,11 @@ from hypercell.node.container import Container
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.figures import kind_of
 from hypercell.node.records import Phase, Record
-from hypercell.node.run import FAILED_START, Run, exec_failure
+from hypercell.node.run import FAILED_START, Run
 from hypercell.node.tasks import together
 from hypercell.node.trace import Trace
 from hypercell.node.types import Status
+from hypercell.node.unstarted import failed_start
 from hypercell.vm.driver import Disk, Slot
 from hypercell.vm.factory import Way
 
@@ -200,8 +201,7 @@ async def _told(container: Container, error: Exception) -> HypercellError:
         log.error("the start of %s failed", container.id[:12], exc_info=error)
         return Internal(f"{type(error).__name__}: {error}", "see the daemon's log")
     if isinstance(error, ExecFailed):
-        error.message = exec_failure(error.exit_code, container.record.spec.args)
-        return error
+        return failed_start(error, container.record.spec.args)
     error = await container.pod.diagnose(error)
     if isinstance(error, VmFailed) and error.reason in ("boot-failed", "guest-panic", "guest-reset"):
         error.message += await _console(container)

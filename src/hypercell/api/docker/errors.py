@@ -15,12 +15,14 @@ _EXEC_WORDS = {
     126: ("permission denied", "is a directory"),
 }
 _EXEC_SUFFIX = {127: "executable file not found in $PATH", 126: "permission denied"}
+# How a message that blames the program begins. A user or a working directory that is not there is another matter.
+_OF_A_PROGRAM = ("exec", "unable to start container process: exec")
 
 
 def message(error: HypercellError) -> str:
     """What a client is shown: the message, and the hint behind it (a sentence of its own if it begins like one)."""
     text = f"{error.message}. {error.hint}" if error.hint[:1].isupper() else str(error)
-    if isinstance(error, ExecFailed):
+    if isinstance(error, ExecFailed) and error.message.startswith(_OF_A_PROGRAM):
         words = _EXEC_WORDS.get(error.exit_code, ())
         if words and not any(word in text for word in words):
             text = f"{text}: {_EXEC_SUFFIX[error.exit_code]}"
