@@ -10,7 +10,7 @@ import pytest
 
 from hypercell.api.docker.create import Parsed, parse_create
 from hypercell.api.docker.network_ids import NETWORK_IDS
-from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unsupported
+from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
 from hypercell.cloud.contract import RestartPolicy, Ulimit
 from hypercell.node.network import PublishedPort
 
@@ -374,8 +374,9 @@ def test_names_that_docker_refuses_are_refused(name: str) -> None:
         parse(name)
 
 
-def test_an_unknown_network_is_not_found() -> None:
-    with pytest.raises(NotFound, match="network mine not found"):
+def test_an_unknown_network_is_no_unknown_image() -> None:
+    """Which clients would pull: they take 404 for that, whatever it says."""
+    with pytest.raises(InvalidArgument, match="network mine not found: choose bridge or none"):
         parse(host={"NetworkMode": "mine"})
 
 

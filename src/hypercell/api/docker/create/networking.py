@@ -8,7 +8,7 @@ from typing import Any
 
 from hypercell.api.docker.documents import Fields
 from hypercell.api.docker.network_ids import NETWORK_IDS
-from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
+from hypercell.base.errors import InvalidArgument, Unsupported
 
 _PER_NETWORK = ("Links", "DriverOpts", "MacAddress", "GwPriority")
 _REPORTED = (
@@ -27,7 +27,7 @@ HOST_GATEWAY = "host-gateway"
 
 
 def parse_network_mode(mode: str) -> str:
-    """`bridge` or `none`. Raises `Unsupported`, `NotFound` (docker's words)."""
+    """`bridge` or `none`. Raises `Unsupported`, `InvalidArgument`: clients take a `NotFound` for the image's."""
     if mode in ("", "default"):
         return "bridge"
     for name, network_id in NETWORK_IDS.items():
@@ -38,7 +38,7 @@ def parse_network_mode(mode: str) -> str:
             f"HostConfig.NetworkMode {mode[:100]!r} is not built yet",
             "every container has its own network: bridge, none",
         )
-    raise NotFound(f"network {mode[:100]} not found")
+    raise InvalidArgument(f"network {mode[:100]} not found", "choose bridge or none")
 
 
 def check_endpoints(fields: Fields | None, network: str) -> None:
