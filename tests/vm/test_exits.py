@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from hypercell.vm.driver import ExitReason
-from hypercell.vm.exits import LONGEST_DETAIL, Evidence, classify
+from hypercell.vm.exits import LONGEST_DETAIL, Evidence, classify, no_memory
 
 PANIC = "sysrq: Trigger a crash\nKernel panic - not syncing: sysrq triggered crash\nCPU: 0"
 NOTHING = Evidence(False, 0, None, True, "", "", False)
@@ -65,3 +65,10 @@ def test_a_detail_is_bounded() -> None:
     for flood in (replace(NOTHING, console="x" * 10**6), replace(NOTHING, returncode=1, log="y" * 10**6)):
         assert len(classify(flood).detail) <= LONGEST_DETAIL
     assert len(classify(replace(NOTHING, console=PANIC + "z" * 10**6)).detail) <= LONGEST_DETAIL
+
+
+def test_a_hypervisor_that_gets_no_memory_for_its_guest_is_told_from_one_that_fails() -> None:
+    said = "qemu-system-x86_64: cannot set up guest memory 'ram': Cannot allocate memory"
+    assert no_memory(classify(replace(NOTHING, returncode=1, log=said)))
+    assert not no_memory(classify(replace(NOTHING, returncode=1, log="qemu: no such option")))
+    assert not no_memory(classify(replace(NOTHING, shutdown="guest-reset", console=said)))  # a guest's word

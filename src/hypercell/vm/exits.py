@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hypercell.vm.driver import ExitReason, VmExit
 
 LONGEST_DETAIL = 2000
+_NO_MEMORY = re.compile(r"cannot set up guest memory.*Cannot allocate memory")
 _PANIC = re.compile(r"Kernel panic - not syncing.*")
 
 
@@ -58,6 +59,11 @@ def classify(evidence: Evidence) -> VmExit:
         return _exit(ExitReason.UNKNOWN, "it ended while nobody was watching")
     # Not our child, and not a word on the control socket: no orderly end.
     return _exit(ExitReason.KILLED, "the hypervisor ended without a word; " + (_last(evidence.log) or _oom(evidence)))
+
+
+def no_memory(ended: VmExit) -> bool:
+    """Whether the hypervisor gave up at once because the host does not give it the memory of its guest."""
+    return ended.reason is ExitReason.FAILED and _NO_MEMORY.search(ended.detail) is not None
 
 
 def _exit(reason: ExitReason, detail: str) -> VmExit:

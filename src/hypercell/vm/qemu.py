@@ -16,7 +16,7 @@ from socket import socket
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, Unsupported, VmFailed
 from hypercell.base.finish import finish
-from hypercell.vm import accel, cgroups, command_line, memfd, records, shapes, spawn
+from hypercell.vm import accel, cgroups, command_line, exits, memfd, records, shapes, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
 from hypercell.vm.forking import ControlPair, LivingTemplate, can_fork
@@ -156,7 +156,7 @@ class QemuDriver:
         except Unavailable as error:
             raise VmFailed(error.message, "hypervisor-failed", await vm.hypervisor_log()) from error
         if process.gone:
-            raise await _refusal(vm)
+            raise await _refusal(vm, spec.memory_mib)
         return vm
 
     def template_key(self, spec: VmSpec) -> str:
@@ -396,8 +396,13 @@ def _open_disks(spec: VmSpec, descriptors: ExitStack) -> dict[Slot, int]:
     return opened
 
 
-async def _refusal(vm: QemuVm) -> VmFailed:
+async def _refusal(vm: QemuVm, memory_mib: int) -> VmFailed | Unavailable:
     ended = await vm.wait()
+    if exits.no_memory(ended):
+        return Unavailable(
+            f"this machine has no memory for a VM of {memory_mib} MiB",
+            "choose a smaller one (--size, --memory), or stop other containers",
+        )
     # A guest that was quicker than our greeting is told by its own reason; all else is the hypervisor's refusal.
     reason = ended.reason.value if ended.reason is not ExitReason.UNKNOWN else ExitReason.FAILED.value
     return VmFailed(f"the hypervisor ended at once: {ended.detail}", reason, "see docs/debugging.md")

@@ -11,8 +11,9 @@ from contextlib import AbstractAsyncContextManager
 import pytest
 
 from hypercell.agent.fake import Faults
-from hypercell.vm.driver import Disk, HostUsage, Slot
+from hypercell.vm.driver import Disk, HostUsage, Slot, VmSpec
 from hypercell.vm.factory import Way, filling, memory
+from hypercell.vm.factory.templates import Templates
 from tests.support.machine import MachineVm
 from tests.support.workshop import FakeSample, Opener, Workshop, specification
 
@@ -126,6 +127,28 @@ async def test_under_memory_pressure_waiting_vms_go_first_and_templates_next(
     monkeypatch.setattr(memory, "available", lambda: 2**40)
     await pooled.launch()
     await pooled.templated(1)
+
+
+async def test_no_template_is_tried_that_is_larger_than_the_machine(
+    make: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "total", lambda: 511 * MIB)
+    asked: list[str] = []
+    ensure = Templates.ensure
+
+    async def count(self: Templates, key: str, spec: VmSpec) -> bool:
+        asked.append(key)
+        return await ensure(self, key, spec)
+
+    monkeypatch.setattr(Templates, "ensure", count)
+    built = await make(pool_memory=1024)
+    built.open()
+    await built.until(lambda: bool(asked))
+    for _ in range(3):
+        launched = await built.launch()
+        assert launched.way is Way.COLD and "the machine has less memory than 512 MiB" in launched.note
+    assert built.machine.templates_made == 0
+    assert len(asked) == 1  # whoever fills the pool does not ask again and again
 
 
 async def test_waiting_vms_are_given_up_for_something_better(pooled: Workshop) -> None:

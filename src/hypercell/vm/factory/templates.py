@@ -16,6 +16,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError
 from hypercell.base.finish import finish
 from hypercell.base.ids import new_id
+from hypercell.base.sizes import MIB
 from hypercell.vm import shapes
 from hypercell.vm.driver import DEVICE_MAC, Driver, Nic, Template, Vm, VmSpec
 from hypercell.vm.factory import memory
@@ -156,6 +157,10 @@ class Templates:
 
     def _begin(self, key: str, spec: VmSpec) -> str:
         """Build it in the background, if that may be; why it is not there yet."""
+        if spec.memory_mib * MIB > memory.total():
+            why = f"the machine has less memory than {spec.memory_mib} MiB"
+            self._failed(key, why)  # nobody need ask again soon
+            return f"it has no {_kind(key)}: {why}"
         if self.failing(key):
             return f"its {_kind(key)} failed and will be built again later ({self._failures[key].why})"
         if memory.available() < memory.reserve():
