@@ -120,6 +120,10 @@ def test_input_is_carried_to_its_end(tour: Daemon) -> None:
         (("run", "--rm", IMAGE, "sh", "-c", "exit 7"), 7, ""),
         (("run", "--rm", IMAGE, "nosuchprogram"), 127, "executable file not found"),
         (("run", "--rm", IMAGE, "/etc"), 126, "permission denied"),
+        (("run", "--rm", "-w", "/bin/sh/x", IMAGE, "true"), 125, "choose a working directory"),
+        (("run", "--rm", "-u", "nosuch", IMAGE, "true"), 125, "unable to find user nosuch"),
+        (("run", "--rm", "--network", "mine", IMAGE, "true"), 125, "network mine not found: choose bridge or none"),
+        (("run", "--rm", "--memory", "1024g", IMAGE, "true"), 125, "choose a smaller one"),
         (("run", "--rm", "--volumes-from", "x", IMAGE, "true"), 125, "VolumesFrom is not built yet"),
         (("run", "--rm", "--memory", "1m", IMAGE, "true"), 125, "Minimum memory limit allowed is 6MB"),
         (("run", "--rm", "--no-such-flag", IMAGE), 125, "unknown flag"),
@@ -276,6 +280,23 @@ def test_exec_in_every_form(tour: Daemon, sleeper: str) -> None:
     while tour.docker("exec", sleeper, "cat", "/made", check=False).stdout != "made\n":
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "said"),
+    [
+        (("-u", "nosuch"), 126, "unable to find user nosuch: no matching entries in passwd file"),
+        (("-u", "0:nosuch"), 126, "unable to find group nosuch: no matching entries in group file"),
+        (("-w", "/nope"), 127, 'chdir to cwd ("/nope") failed: no such file or directory: choose a working directory'),
+    ],
+)
+def test_an_exec_as_whom_or_where_there_is_nobody_or_nothing_is_told_as_docker_does(
+    tour: Daemon, sleeper: str, option: tuple[str, str], code: int, said: str
+) -> None:
+    for client in (tour.docker, tour.hypercell):
+        done = client("exec", *option, sleeper, "true", check=False)
+        assert done.returncode == code
+        assert said in done.stdout + done.stderr and "PATH" not in done.stdout + done.stderr
 
 
 def test_top_stats_and_inspect(tour: Daemon, sleeper: str) -> None:
