@@ -9,6 +9,14 @@ NOT_RUN = 125
 """The command line or the daemon kept the program from running."""
 
 
+BAD_TEMPLATE = 64
+_ONE_OBJECT = ("events", "info", "inspect", "version")
+
+
+class BadTemplate(click.ClickException):
+    """A `--format` that is no template."""
+
+
 class Exit(Exception):
     """Leave the command with *code*."""
 
@@ -30,8 +38,10 @@ def refusal(error: click.ClickException, verb: str) -> int:
     """For a command line that cannot be: 125 for a wrong option, 1 for wrong arguments.
 
     What `run` and `create` find wrong once the line is taken apart is always an option's fault. What is no usage error
-    (no terminal, a file that cannot be written) is 1.
+    (no terminal, a file that cannot be written) is 1, but a wrong template is 64 where docker prints no list.
     """
+    if isinstance(error, BadTemplate) and verb in _ONE_OBJECT:
+        return BAD_TEMPLATE
     if not isinstance(error, click.UsageError):
         return 1
     if isinstance(error, click.MissingParameter) and isinstance(error.param, click.Argument):

@@ -11,12 +11,13 @@ import click
 from hypercell.cli import output, trace
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit
+from hypercell.cli.options import checked_template
 
 
 @click.command("inspect")
 @click.option("--type", "kind", type=click.Choice(["container", "image"]), help="Look only at these.")
 @click.option("-s", "--size", is_flag=True, help="Sizes of containers too.")
-@click.option("-f", "--format", "template", metavar="json|TEMPLATE", help="Print only this.")
+@click.option("-f", "--format", "template", metavar="json|TEMPLATE", callback=checked_template, help="Print only this.")
 @click.option("--trace", "traced", is_flag=True, help="Where the time of containers' last starts went, as a table.")
 @click.argument("names", nargs=-1, required=True)
 @click.pass_obj

@@ -9,7 +9,17 @@ import click
 
 from hypercell.cli import output
 
-FORMAT = click.option("--format", "template", metavar="table|json|TEMPLATE", help="How to print it.")
+
+def checked_template(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A wrong template is one, be there something to print by it or not."""
+    if value:
+        output.check(value)
+    return value
+
+
+FORMAT = click.option(
+    "--format", "template", metavar="table|json|TEMPLATE", callback=checked_template, help="How to print it."
+)
 FILTER = click.option("-f", "--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Only matching ones.")
 DETACH_KEYS = click.option(
     "--detach-keys", default="ctrl-p,ctrl-q", show_default=True, help="Keys that leave it running."

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from hypercell.cli.exit import BadTemplate
+
 Row = Mapping[str, Any]
 
 _FIELD = re.compile(r"\{\{\s*(json\s+)?\.([A-Za-z0-9_.]*)\s*\}\}")
@@ -106,8 +108,18 @@ def _templated(values: Sequence[Row], columns: Mapping[str, str], template: str)
     return [render(template, value) for value in values]
 
 
+def check(template: str) -> None:
+    """Raises `BadTemplate` for what `render` does not know of Go's language, or nobody does."""
+    if "{{" in _FIELD.sub("", template):
+        raise BadTemplate(
+            f"failed to parse template {template!r}: only {{{{.Field}}}} and {{{{json .Field}}}} are known; "
+            "use --format json and jq"
+        )
+
+
 def render(template: str, value: Any) -> str:
     """A template of `{{.Field.Sub}}` and `{{json .Field}}`; anything else of Go's language is refused."""
+    check(template)
 
     def field(found: re.Match[str]) -> str:
         item = value
@@ -119,10 +131,7 @@ def render(template: str, value: Any) -> str:
             return json.dumps(item)
         return "true" if item is True else "false" if item is False else "" if item is None else str(item)
 
-    text = _FIELD.sub(field, template.replace("\\t", "\t").replace("\\n", "\n"))
-    if "{{" in text:
-        raise click.ClickException("template: only {{.Field}} and {{json .Field}} are known; use --format json and jq")
-    return text
+    return _FIELD.sub(field, template.replace("\\t", "\t").replace("\\n", "\n"))
 
 
 def warn(message: str) -> None:
