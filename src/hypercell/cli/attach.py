@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import threading
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from hypercell.cli import terminal
-from hypercell.cli.client import ApiError, Client, quote
+from hypercell.cli.client import ApiError, Client, lost, quote
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
@@ -60,13 +61,15 @@ class Waiter:
         self._thread.start()
 
     def _read(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
             self._value = json.loads(self._answer.read())
 
     def result(self) -> int:
-        """The exit code; 125 with the reason on stderr when the daemon could not tell."""
+        """The exit code; 125 with the reason on stderr when the daemon could not tell. Raises `ApiError` without it."""
         while self._thread.is_alive():
             self._thread.join(0.5)  # in slices: a signal handler runs between them
+        if not self._value:
+            raise lost()
         error = (self._value.get("Error") or {}).get("Message")
         if error:
             warn(f"hypercell: {error}")

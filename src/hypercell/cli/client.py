@@ -25,6 +25,19 @@ class ApiError(Exception):
         self.message = message
         self.status = status
 
+    @property
+    def said(self) -> str:
+        """The line for stderr: docker's for what the daemon answered, ours for what it did not."""
+        return f"Error response from daemon: {self.message}" if self.status else f"hypercell: {self.message}"
+
+
+def lost() -> ApiError:
+    """For a daemon that went away in the middle of an answer."""
+    return ApiError(
+        "The connection to the daemon was lost. Containers go on without it: start it again with `hypercelld`, "
+        "then type the command again."
+    )
+
 
 class _Connection(http.client.HTTPConnection):
     def __init__(self, opened: socket.socket) -> None:
@@ -85,7 +98,7 @@ class Client:
             try:
                 answer = connection.getresponse()
             except (OSError, http.client.HTTPException):
-                raise ApiError(f"the daemon broke off: {error}") from error
+                raise lost() from error
         if answer.status >= 400:
             raise ApiError(_message(answer), answer.status)
         return answer
@@ -105,8 +118,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[Any]:
         """The JSON objects of a streamed answer as they come. An `errorDetail` among them raises `ApiError`."""
-        answer = self.open(method, path, query, stream=stream, headers=headers)
-        while line := answer.readline():
+        for line in _split(self.open(method, path, query, stream=stream, headers=headers)):
             if line.strip():
                 value = json.loads(line)
                 if isinstance(value, dict) and "error" in value:
@@ -121,12 +133,15 @@ class Client:
             f"POST {url(path, query)} HTTP/1.1\r\nHost: hypercell\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         )
-        opened.sendall(head.encode() + payload)
         received = b""
-        while b"\r\n\r\n" not in received:
-            if not (chunk := opened.recv(65536)):
-                raise ApiError("the daemon closed the connection")
-            received += chunk
+        try:
+            opened.sendall(head.encode() + payload)
+            while b"\r\n\r\n" not in received:
+                if not (chunk := opened.recv(65536)):
+                    raise lost()
+                received += chunk
+        except OSError as error:
+            raise lost() from error
         raw, _, rest = received.partition(b"\r\n\r\n")
         status = int(raw.split(b" ", 2)[1])
         if status not in (101, 200):
@@ -156,6 +171,15 @@ def url(path: str, query: Query | None = None) -> str:
 def quote(name: str) -> str:
     """*name* as one element of a path (image names keep their slashes)."""
     return urllib.parse.quote(name, safe="/:@")
+
+
+def _split(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The lines of *answer*. Its own `readline` takes an answer that breaks off for one that has ended."""
+    rest = b""
+    while data := answer.read1(65536):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    yield rest
 
 
 def _message(answer: http.client.HTTPResponse) -> str:

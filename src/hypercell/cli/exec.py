@@ -59,7 +59,7 @@ def exec_command(client: Client, /, container: str, command: tuple[str, ...], de
             return
         connection, early, _ = client.hijack(f"/exec/{identifier}/start", body=start)
     except ApiError as error:
-        warn(f"Error response from daemon: {error.message}")
+        warn(error.said)
         code = start_failure(error.message)
         raise Exit(1 if code == 125 else code) from None
     session = terminal.Session(connection, early, not is_tty, terminal.detach_sequence(options["detach_keys"]))

@@ -141,6 +141,8 @@ def save_command(client: Client, target: str | None, images: tuple[str, ...]) ->
     """
     if target is None and sys.stdout.isatty():
         raise click.ClickException("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+    if target is not None and Path(target).exists() and not Path(target).is_file():
+        raise click.ClickException(f"cannot write {target}: it is no regular file")
     answer = client.open("GET", "/images/get", {"names": list(images)})
     if target is None:
         while data := answer.read(_CHUNK):
@@ -148,13 +150,17 @@ def save_command(client: Client, target: str | None, images: tuple[str, ...]) ->
         return
     partial = Path(f"{target}.partial")
     try:
+        partial.unlink(missing_ok=True)
+        partial.touch(0o600)  # docker's mode: an image may hold what is not for everybody
         with partial.open("wb") as file:
             while data := answer.read(_CHUNK):
                 file.write(data)
         partial.replace(target)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {target}: {error.strerror}") from error
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+            raise click.ClickException(f"cannot write {target}: {error.strerror}") from error
+        raise
 
 
 @click.command("import")
@@ -214,7 +220,7 @@ def rmi_command(client: Client, images: tuple[str, ...], force: bool, no_prune: 
         try:
             removed = client.call("DELETE", f"/images/{quote(name)}", {"force": force, "noprune": no_prune})
         except ApiError as error:
-            output.warn(f"Error response from daemon: {error.message}")
+            output.warn(error.said)
             failed = not (force and error.status == 404) or failed
             continue
         for entry in removed:

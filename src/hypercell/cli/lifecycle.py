@@ -10,7 +10,7 @@ import click
 
 from hypercell.cli import terminal
 from hypercell.cli.attach import Waiter, converse, open_attach
-from hypercell.cli.client import ApiError, Client, quote
+from hypercell.cli.client import ApiError, Client, lost, quote
 from hypercell.cli.exit import Exit, start_failure
 from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
@@ -18,15 +18,18 @@ from hypercell.cli.output import warn
 _NAMES = click.argument("containers", nargs=-1, required=True, metavar="CONTAINER...")
 
 
-def each(names: tuple[str, ...], act: Callable[[str], Any]) -> None:
-    """Do *act* to every one, print the names of those that it worked for; exit 1 if any failed."""
+def each(names: tuple[str, ...], act: Callable[[str], Any], may_be_missing: bool = False) -> None:
+    """Do *act* to every one, print the names of those that it worked for; exit 1 if any failed.
+
+    What *may_be_missing* is said to be missing, and is no failure.
+    """
     failed = False
     for name in names:
         try:
             act(name)
         except ApiError as error:
-            warn(f"Error response from daemon: {error.message}")
-            failed = True
+            warn(error.said)
+            failed = failed or not (may_be_missing and error.status == 404)
         else:
             click.echo(name)
     if failed:
@@ -66,7 +69,7 @@ def start_command(
     try:
         _post(client, name, "start")
     except ApiError as error:
-        warn(f"Error response from daemon: {error.message}")
+        warn(error.said)
         raise Exit(start_failure(error.message)) from None
     converse(client, f"/containers/{quote(name)}", session, stdin, config["Tty"], sig_proxy)
     raise Exit(0 if session.detached else ended.result())
@@ -149,9 +152,12 @@ def wait_command(client: Client, containers: tuple[str, ...]) -> None:
     failed = False
     for name in containers:
         try:
-            click.echo(client.call("POST", f"/containers/{quote(name)}/wait")["StatusCode"])
+            ended = client.call("POST", f"/containers/{quote(name)}/wait")
+            if not ended:
+                raise lost()
+            click.echo(ended["StatusCode"])
         except ApiError as error:
-            warn(f"Error response from daemon: {error.message}")
+            warn(error.said)
             failed = True
     if failed:
         raise Exit(1)
@@ -170,13 +176,9 @@ def rm_command(client: Client, containers: tuple[str, ...], force: bool, volumes
     """
 
     def remove(name: str) -> None:
-        try:
-            client.call("DELETE", f"/containers/{quote(name)}", {"force": force, "v": volumes})
-        except ApiError as error:
-            if not (force and error.status == 404):
-                raise
+        client.call("DELETE", f"/containers/{quote(name)}", {"force": force, "v": volumes})
 
-    each(containers, remove)
+    each(containers, remove, may_be_missing=force)
 
 
 @click.command("rename")
