@@ -19,6 +19,15 @@ from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
 from hypercell.cli.progress import pull
 
+# docker's -h is another option of these two.
+_SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
+
+
+def _no_mounts(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> None:
+    if value:
+        raise click.BadOptionUsage("mount", "--mount: volumes are not built yet. --tmpfs PATH mounts memory.")
+
+
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-i", "--interactive", is_flag=True, help="Keep stdin open."),
     click.option("-t", "--tty", is_flag=True, help="Give it a terminal."),
@@ -28,7 +37,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-w", "--workdir", default="", help="Working directory inside."),
     click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="User name or id."),
     click.option("--entrypoint", metavar="COMMAND", help="Replace the image's entrypoint."),
-    click.option("--hostname", default="", help="Host name inside."),
+    click.option("-h", "--hostname", default="", help="Host name inside."),
     click.option("--domainname", default="", help="Domain name inside."),
     click.option("-l", "--label", multiple=True, metavar="KEY=VALUE", help="Set a label."),
     click.option("--memory", "-m", metavar="BYTES", help="Memory limit, such as 512m."),
@@ -55,6 +64,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
     # Offered by no help as long as the daemon refuses it, and says what to do instead.
     click.option("-v", "--volume", multiple=True, hidden=True),
+    click.option("--mount", multiple=True, hidden=True, expose_value=False, callback=_no_mounts),
     click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
     click.option("--network", default="", metavar="bridge|none", help="Its network."),
     click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
@@ -165,7 +175,7 @@ def _create(client: Client, options: dict[str, Any], attach: bool) -> str:
     return str(answer["Id"])
 
 
-@click.command("create", context_settings={"allow_interspersed_args": False})
+@click.command("create", context_settings=_SETTINGS)
 @_container_options
 @click.pass_obj
 def create_command(client: Client, /, **options: Any) -> None:
@@ -177,7 +187,7 @@ def create_command(client: Client, /, **options: Any) -> None:
     click.echo(_create(client, options, attach=False))
 
 
-@click.command("run", context_settings={"allow_interspersed_args": False})
+@click.command("run", context_settings=_SETTINGS)
 @click.option("-d", "--detach", is_flag=True, help="Let it run in the background; prints its id.")
 @SIG_PROXY
 @DETACH_KEYS
@@ -239,5 +249,5 @@ def _start(client: Client, identifier: str) -> None:
     try:
         client.call("POST", f"/containers/{quote(identifier)}/start")
     except ApiError as error:
-        warn(f"hypercell: Error response from daemon: {error.message}")
+        warn(error.said)
         raise Exit(start_failure(error.message)) from None
