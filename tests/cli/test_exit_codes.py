@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import socket
 import sys
 from pathlib import Path
@@ -105,3 +106,50 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     assert start_failure("stat /x: no such file or directory") == 127
     assert start_failure('exec: "/etc": permission denied') == 126
     assert start_failure("the VM did not boot") == 125
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "build .",
+        "push box",
+        "login",
+        "commit box",
+        "export box",
+        "volume create",
+        "volume",
+        "network create x",
+        "image push box",
+        "container export box",
+    ],
+)
+def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert ends_with(monkeypatch, *line.split()) == 1
+    said = capsys.readouterr().err
+    assert f"{line.rpartition(' ')[0] or line}: not built yet" in said or f"{line}: not built yet" in said
+    assert "docker's own" not in said
+
+
+@pytest.mark.parametrize("line", ["network ls", "image ls", "container ls"])
+def test_what_dockers_own_command_can_do_is_not_called_unbuilt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    assert ends_with(monkeypatch, *line.split()) == 1
+    said = capsys.readouterr().err
+    assert "docker's own has it" in said and "not built" not in said
+
+
+@pytest.mark.parametrize("verb", ["run", "create"])
+def test_h_is_the_host_name_of_a_new_container(verb: str) -> None:
+    command = importlib.import_module("hypercell.cli.run").__dict__[f"{verb}_command"]
+    context = command.make_context(verb, ["-h", "foo", "busybox", "hostname"])
+    assert (context.params["hostname"], context.params["command"]) == ("foo", ("hostname",))
+
+
+def test_a_mount_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ends_with(monkeypatch, "run", "--mount", "type=bind,src=/a,dst=/b", "busybox") == 125
+    assert "volumes are not built yet" in capsys.readouterr().err
