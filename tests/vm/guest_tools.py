@@ -35,6 +35,7 @@ int main(void)
 			seen |= !strncmp(line, "hvc0", 4);
 		fclose(consoles);
 	}
+	usleep(PAUSE);
 	write(open("/proc/sysrq-trigger", O_WRONLY), "c", 1);
 	for (;;)
 		pause();
@@ -68,11 +69,13 @@ def members(archive: bytes) -> dict[str, tuple[int, bytes]]:
         position = (data_at + fields[6] + 3) & ~3
 
 
-def panicking(initrd: Path, directory: Path) -> Path:
-    """A copy of *initrd* in *directory* whose first program loads the modules and crashes the kernel."""
+def panicking(initrd: Path, directory: Path, pause: float = 0.0) -> Path:
+    """A copy of *initrd* in *directory* whose first program loads the modules, does nothing for *pause* seconds, and
+    crashes the kernel."""
     source, program, modules = directory / "init.c", directory / "init", directory / "modules"
     source.write_text(_PANICKING_INIT)
-    subprocess.run(["musl-gcc", "-static", "-Os", "-w", "-o", str(program), str(source)], check=True)
+    define = f"-DPAUSE={round(pause * 1e6)}"
+    subprocess.run(["musl-gcc", "-static", "-Os", "-w", define, "-o", str(program), str(source)], check=True)
     modules.mkdir()
     for name, (_, content) in members(initrd.read_bytes()).items():
         if name.startswith("modules/"):

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypercell.base.config import Config
@@ -25,6 +25,8 @@ class Rig:
     driver: Driver
     murder: Callable[[Vm], None]
     """Kill the hypervisor, as anybody with the right might."""
+    made: list[Template] = field(default_factory=list)
+    """Templates and zygotes: closed in the end by a test that fails, too."""
 
     def specification(self, **other: object) -> VmSpec:
         return specification(self.config.root, self.kernel, **other)
@@ -40,10 +42,12 @@ class Rig:
 
     async def template(self, **other: object) -> Template:
         """One of the shape of `specification`."""
-        return await self.driver.make_template(self.specification(disks={}, **other), _settle)
+        self.made.append(await self.driver.make_template(self.specification(disks={}, **other), _settle))
+        return self.made[-1]
 
     async def zygote(self, **other: object) -> Template:
-        return await self.driver.make_zygote(self.specification(disks={}, **other), _settle)
+        self.made.append(await self.driver.make_zygote(self.specification(disks={}, **other), _settle))
+        return self.made[-1]
 
     async def restart(self) -> None:
         """The daemon ends and another begins."""
@@ -51,6 +55,8 @@ class Rig:
         self.driver = open_driver(self.config)
 
     async def clean_up(self) -> None:
+        for template in self.made:
+            template.close()
         for vm_id in await self.driver.known():
             await self.driver.discard(vm_id)
         assert await self.driver.known() == []

@@ -20,6 +20,7 @@ from hypercell.base.errors import InvalidArgument, VmFailed
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, ExitReason, Nic, Slot, Template, Vm
 from hypercell.vm.qemu_vm import QemuVm
+from tests.support.house import eventually
 from tests.support.vm import KINDS, boot_id, greet, image, open_files, settings_for
 from tests.vm.guest_tools import panicking
 from tests.vm.inspecting import ask, inserted
@@ -171,12 +172,17 @@ async def test_a_clone_that_is_killed_shut_down_or_resets_tells_which(rig: Rig, 
 
 
 async def test_the_panic_of_a_clone_is_told_in_the_kernels_words(rig: Rig) -> None:
-    kernel = replace(rig.kernel, initrd=panicking(rig.kernel.initrd, rig.config.root))
+    kernel = replace(rig.kernel, initrd=panicking(rig.kernel.initrd, rig.config.root, pause=4.0))
 
-    async def at_once(vm: Vm) -> None:
-        """While it boots: its clones boot on, and panic."""
+    async def booted(vm: Vm) -> None:
+        async def idle() -> bool:
+            before = await vm.host_usage()
+            await asyncio.sleep(0.3)
+            return (await vm.host_usage()).cpu_ns - before.cpu_ns < 15_000_000
 
-    template = await rig.driver.make_template(rig.specification(kernel=kernel, disks={}), at_once)
+        await eventually(idle)
+
+    template = await rig.driver.make_template(rig.specification(kernel=kernel, disks={}), booted)
     vm = await cloned(rig, template, kernel=kernel)
     end = await vm.wait()
     assert end.reason is ExitReason.GUEST_PANIC
