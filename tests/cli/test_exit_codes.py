@@ -6,21 +6,12 @@ from __future__ import annotations
 import errno
 import importlib
 import socket
-import sys
 from pathlib import Path
 
 import pytest
 
 from hypercell.cli.exit import start_failure
-from hypercell.cli.main import main
-
-
-def ends_with(monkeypatch: pytest.MonkeyPatch, *words: str) -> object:
-    monkeypatch.setattr(sys, "argv", ["hypercell", *words])
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
+from tests.support.command import ends_with
 
 
 @pytest.mark.parametrize(

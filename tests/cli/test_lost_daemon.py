@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import socketserver
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hypercell.cli.main import main
+from tests.support.command import ends_with
 
 RUNNING = {"Id": "a" * 64, "State": {"Running": True, "Paused": False}, "Config": {"Tty": False, "OpenStdin": False}}
 
@@ -80,14 +79,6 @@ def host(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def ends_with(monkeypatch: pytest.MonkeyPatch, host: str, *words: str) -> object:
-    monkeypatch.setattr(sys, "argv", ["hypercell", "-H", host, *words])
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return ended.value.code
-
-
 @pytest.mark.parametrize(
     ("line", "code"),
     [
@@ -106,7 +97,7 @@ def ends_with(monkeypatch: pytest.MonkeyPatch, host: str, *words: str) -> object
 def test_a_daemon_that_goes_away_is_said_in_words_with_what_to_do(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, line: str, code: int
 ) -> None:
-    assert ends_with(monkeypatch, host, *line.split()) == code
+    assert ends_with(monkeypatch, "-H", host, *line.split()) == code
     said = capsys.readouterr().err
     assert said.startswith("hypercell: The connection to the daemon was lost.") and "hypercelld" in said
     assert len(said.splitlines()) == 1
@@ -121,7 +112,7 @@ def test_what_the_daemon_refuses_is_said_as_docker_says_it_and_no_name_is_printe
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, line: str, code: int
 ) -> None:
     words = line.split() + (["true"] if line.startswith("exec") else [])
-    assert ends_with(monkeypatch, host, *words) == code
+    assert ends_with(monkeypatch, "-H", host, *words) == code
     said = capsys.readouterr()
     assert said.err == "Error response from daemon: No such container: nosuch\n"
     assert said.out == ("box\n" if "box" in words else "")
@@ -132,7 +123,7 @@ def test_a_daemon_that_is_not_there_has_answered_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, verb: str
 ) -> None:
     words = [verb] if verb == "ps" else [verb, "box"]
-    assert ends_with(monkeypatch, f"unix://{tmp_path}/none", *words) == 1
+    assert ends_with(monkeypatch, "-H", f"unix://{tmp_path}/none", *words) == 1
     assert capsys.readouterr().err.startswith("hypercell: Cannot connect to the hypercell daemon")
 
 
@@ -140,7 +131,7 @@ def test_a_saved_image_is_its_owners_alone(monkeypatch: pytest.MonkeyPatch, host
     target = tmp_path / "image.tar"
     target.write_text("what was here")
     target.chmod(0o644)
-    assert ends_with(monkeypatch, host, "save", "-o", str(target), "whole") == 0
+    assert ends_with(monkeypatch, "-H", host, "save", "-o", str(target), "whole") == 0
     assert target.stat().st_mode & 0o777 == 0o600
     assert target.read_text() == '"an archive"'
 
@@ -151,13 +142,13 @@ def test_a_save_that_breaks_off_leaves_what_was_there(
     target = tmp_path / "images" / "image.tar"
     target.parent.mkdir()
     target.write_text("what was here")
-    assert ends_with(monkeypatch, host, "save", "-o", str(target), "half") == 1
+    assert ends_with(monkeypatch, "-H", host, "save", "-o", str(target), "half") == 1
     assert "connection to the daemon was lost" in capsys.readouterr().err
     assert [(file.name, file.read_text()) for file in target.parent.iterdir()] == [("image.tar", "what was here")]
 
 
 def test_a_device_is_not_replaced_by_an_image(monkeypatch: pytest.MonkeyPatch, host: str, tmp_path: Path) -> None:
-    assert ends_with(monkeypatch, host, "save", "-o", str(tmp_path / "socket"), "whole") == 1
+    assert ends_with(monkeypatch, "-H", host, "save", "-o", str(tmp_path / "socket"), "whole") == 1
     assert (tmp_path / "socket").is_socket()
 
 
@@ -174,7 +165,7 @@ def test_a_template_that_is_none_is_said_even_where_there_is_nothing_to_print(
     code: int,
     template: str,
 ) -> None:
-    assert ends_with(monkeypatch, host, *line.split(), "--format", template) == code
+    assert ends_with(monkeypatch, "-H", host, *line.split(), "--format", template) == code
     said = capsys.readouterr()
     assert "failed to parse template" in said.err and said.out == ""
 
@@ -183,5 +174,5 @@ def test_a_template_prints_what_looks_like_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str
 ) -> None:
     monkeypatch.setitem(RUNNING, "Name", "{{if")
-    assert ends_with(monkeypatch, host, "inspect", "-f", "{{.Name}}", "box") == 0
+    assert ends_with(monkeypatch, "-H", host, "inspect", "-f", "{{.Name}}", "box") == 0
     assert capsys.readouterr().out == "{{if\n"
