@@ -77,37 +77,43 @@ static bool is_ours(uint64_t entry)
     return entry >> 62 && !(entry >> 61 & 1);
 }
 
-/* What @pages tells of the @count pages from @start on. */
-static bool look(int pages, uintptr_t start, uint64_t *entries, size_t count)
+/* Call @each for the pages between @start and @end that are ours, of which @pages tells, until it says no. */
+static bool walk(int pages, uintptr_t start, uintptr_t end, bool (*each)(uint8_t *page, void *opaque), void *opaque)
 {
-    ssize_t size = count * sizeof(*entries);
+    g_autofree uint64_t *entries = g_new(uint64_t, RUN);
 
-    return pread(pages, entries, size, start / PAGE * sizeof(*entries)) == size;
+    for (uintptr_t run = start; run < end; run += RUN * PAGE) {
+        size_t count = MIN(RUN, (end - run) / PAGE);
+        ssize_t size = count * sizeof(*entries);
+
+        if (pread(pages, entries, size, run / PAGE * sizeof(*entries)) != size) {
+            return false;
+        }
+        for (size_t i = 0; i < count; i++) {
+            if (is_ours(entries[i]) && !each((uint8_t *)run + i * PAGE, opaque)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool give_back_zero(uint8_t *page, void *opaque)
+{
+    if (buffer_is_zero(page, PAGE)) {
+        madvise(page, PAGE, MADV_DONTNEED);
+    }
+    return true;
 }
 
 /* The guest's pages of nothing but zeros need not be there: all forks would have a share in them. */
 static void give_back_zeros(void)
 {
     uintptr_t start = (uintptr_t)memory_region_get_ram_ptr(current_machine->ram);
-    uintptr_t end = start + memory_region_size(current_machine->ram);
-    g_autofree uint64_t *entries = g_new(uint64_t, RUN);
     int pages = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 
-    for (uintptr_t run = start; run < end && pages >= 0; run += RUN * PAGE) {
-        size_t count = MIN(RUN, (end - run) / PAGE);
-
-        if (!look(pages, run, entries, count)) {
-            break;
-        }
-        for (size_t i = 0; i < count; i++) {
-            void *page = (uint8_t *)run + i * PAGE;
-
-            if (is_ours(entries[i]) && buffer_is_zero(page, PAGE)) {
-                madvise(page, PAGE, MADV_DONTNEED);
-            }
-        }
-    }
     if (pages >= 0) {
+        walk(pages, start, start + memory_region_size(current_machine->ram), give_back_zero, NULL);
         close(pages);
     }
 }
@@ -302,32 +308,31 @@ static void rename_process(const char *name)
     }
 }
 
-/* Have pages of our own where @pages, which tells of all there are, knows of some between @start and @end. What was made
- * unwritable when the program was loaded stays so. */
+typedef struct Mapping {
+    uintptr_t start, end;
+    bool writable;
+} Mapping;
+
+static bool copy_page(uint8_t *page, void *opaque)
+{
+    Mapping *mapping = opaque;
+    volatile uint8_t *byte = page;
+
+    if (!mapping->writable && mprotect((void *)mapping->start, mapping->end - mapping->start, PROT_READ | PROT_WRITE) < 0) {
+        return false;
+    }
+    mapping->writable = true;
+    *byte = *byte; /* to write is to copy */
+    return true;
+}
+
+/* Have pages of our own. What was made unwritable when the program was loaded stays so. */
 static bool copy_pages(int pages, uintptr_t start, uintptr_t end, bool writable)
 {
-    g_autofree uint64_t *entries = g_new(uint64_t, RUN);
-    bool opened = writable;
+    Mapping mapping = { .start = start, .end = end, .writable = writable };
 
-    for (uintptr_t run = start; run < end; run += RUN * PAGE) {
-        size_t count = MIN(RUN, (end - run) / PAGE);
-
-        if (!look(pages, run, entries, count)) {
-            return false;
-        }
-        for (size_t i = 0; i < count; i++) {
-            volatile uint8_t *page = (uint8_t *)run + i * PAGE;
-
-            if (is_ours(entries[i])) {
-                if (!opened && mprotect((void *)start, end - start, PROT_READ | PROT_WRITE) < 0) {
-                    return false;
-                }
-                opened = true;
-                *page = *page; /* to write is to copy */
-            }
-        }
-    }
-    return opened == writable || mprotect((void *)start, end - start, PROT_READ) == 0;
+    return walk(pages, start, end, copy_page, &mapping) &&
+           (mapping.writable == writable || mprotect((void *)start, end - start, PROT_READ) == 0);
 }
 
 /* Share nothing any more with the process of which this was forked but what is a file's: the program's text. */
@@ -394,16 +399,16 @@ static void become(const char *name, uint32_t user, bool apart, int *given, int 
 }
 
 /*
- * Fork twice: whoever waits for this process's parent is to wait for the machine as well, not this process. Its number
- * is told twice, by the one in between when it is made, and by itself when it has become what it is to be. Of one that
- * fails to, there is the number: somebody waits for its end.
+ * Fork twice: whoever waits for this process's parent is to wait for the machine as well, not this process. The one in
+ * between has this process's very memory, so that there is one copy to make. The number is told twice, by the one in
+ * between when the machine is made, and by that itself when it has become what it is to be. Of one that fails to, there
+ * is the number: somebody waits for its end.
  */
 static pid_t fork_away(int *told)
 {
-    pid_t middle, machine = -1, itself;
+    pid_t machine = -1, itself, middle = vfork();
     int status;
 
-    middle = fork();
     if (middle != 0) {
         close(told[1]);
         told[1] = -1;

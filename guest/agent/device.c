@@ -229,7 +229,32 @@ static int load(const struct bpf_insn *code, size_t length)
 	return bpf(BPF_PROG_LOAD, &attributes);
 }
 
-// Programs attached without flags replace the one that was there before, atomically; nested cgroups cannot override it.
+// The program of `code`, which is taken. Most containers have the same rules: the latest is kept, as the kernel takes
+// milliseconds to verify one. The descriptor stays ours. -1 with errno: there is none.
+static int program_of(struct bpf_insn *code, size_t length)
+{
+	static struct bpf_insn *latest_code;
+	static size_t latest_length;
+	static int latest = -1;
+
+	if (latest >= 0 && latest_length == length && memcmp(latest_code, code, length * sizeof *code) == 0) {
+		free(code);
+		return latest;
+	}
+	int program = load(code, length), error = errno;
+	if (program < 0) {
+		free(code);
+		errno = error;
+		return -1;
+	}
+	if (latest >= 0)
+		(void)close(latest);
+	free(latest_code);
+	latest_code = code;
+	latest_length = length;
+	return latest = program;
+}
+
 static int attach(int cgroup, int program)
 {
 	union bpf_attr attributes = {0};
@@ -260,12 +285,9 @@ int device_attach(int cgroup, const struct json *devices, struct failure *f)
 		detach(cgroup); // everything is allowed
 		return 0;
 	}
-	int program = load(code, length);
-	int error = errno;
-	free(code);
-	if (program < 0 && (error == ENOSYS || error == EINVAL))
+	int program = program_of(code, length);
+	if (program < 0 && (errno == ENOSYS || errno == EINVAL))
 		return fail(f, "unsupported", "linux.resources.devices: this kernel has no BPF for cgroup devices");
-	errno = error;
 	if (program < 0)
 		return fail_errno(f, "loading the device rules");
 	int result = attach(cgroup, program);
@@ -273,6 +295,5 @@ int device_attach(int cgroup, const struct json *devices, struct failure *f)
 		result = errno == EINVAL ? fail(f, "unsupported", "linux.resources.devices: this kernel has no "
 								 "BPF for cgroup devices")
 					 : fail_errno(f, "attaching the device rules");
-	close(program);
 	return result;
 }

@@ -25,6 +25,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,8 @@ enum { PAGE = 4096, BULK = 384, FUTEX_WAKE = 1 }; // the last from linux/futex.h
 
 // Makes the program large enough to be read ahead in several pieces, as a user's is.
 static const unsigned char bulk[BULK * PAGE] = {1, [sizeof bulk - 1] = 1};
+// What is written though it came with the program, by whom it is read before and by whom it is not, and what did not.
+static volatile unsigned char read_first[2 * PAGE] = {1}, written_first[2 * PAGE] = {1}, zeros[8 * PAGE];
 static volatile unsigned sink;
 static volatile sig_atomic_t told;
 
@@ -48,12 +51,20 @@ static void start_as_others_do(void)
 	} sequence;
 	static uintptr_t robust[3] = {(uintptr_t)robust, 0, 0};
 	struct rlimit limit;
+	struct timespec now;
+	struct termios terminal;
 	char text[PAGE];
 	void *memory;
 
 	(void)syscall(SYS_set_robust_list, robust, sizeof robust);
 	(void)syscall(SYS_rseq, &sequence, sizeof sequence, 0, 0x53053053);
 	(void)getrlimit(RLIMIT_STACK, &limit);
+	(void)clock_gettime(CLOCK_REALTIME, &now); // by the kernel's own page in this process
+	sink += getuid() + geteuid() + getgid() + getegid() + (unsigned)getppid();
+	sink += (unsigned)tcgetattr(STDOUT_FILENO, &terminal);
+	sink += (unsigned)(getcwd(text, sizeof text) != NULL);
+	sink += read_first[PAGE];
+	read_first[PAGE] = written_first[PAGE] = zeros[PAGE] = zeros[4 * PAGE] = 1;
 	sink += (unsigned)readlink("/proc/self/exe", text, sizeof text);
 	sink += (unsigned)getrandom(text, 8, GRND_NONBLOCK);
 	for (int i = 0; i < 4; i++)

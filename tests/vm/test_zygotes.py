@@ -7,7 +7,6 @@ import base64
 import os
 import secrets
 import signal
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from hypercell.vm.driver import Disk, Slot, Vm
 from hypercell.vm.forking import LivingTemplate
 from hypercell.vm.program import SLIM
 from hypercell.vm.qemu_vm import QemuVm
+from tests.support.compiled import in_base64
 from tests.support.house import eventually
 from tests.support.real_house import RealHouse, real_house
 from tests.support.vm import boot_id, greet, image, settings_for
@@ -136,21 +136,7 @@ async def test_an_operator_can_have_no_hypervisor_forked(tmp_path: Path) -> None
 
 @pytest.fixture(scope="module")
 def self_modifying(tmp_path_factory: pytest.TempPathFactory) -> str:
-    program = tmp_path_factory.mktemp("program") / "self_modifying"
-    command = [
-        "musl-gcc",
-        "-static",
-        "-Os",
-        "-s",
-        "-pthread",
-        "-Wall",
-        "-Werror",
-        "-o",
-        str(program),
-        str(SELF_MODIFYING),
-    ]
-    subprocess.run(command, check=True)
-    return base64.b64encode(program.read_bytes()).decode()
+    return in_base64(SELF_MODIFYING, tmp_path_factory.mktemp("program"))
 
 
 async def zygote_there(home: RealHouse) -> None:

@@ -22,9 +22,11 @@ from hypercell.node.spec import ContainerSpec, Json
 from hypercell.node.storage import Storage
 from hypercell.vm.driver import Disk, Slot
 
-PROGRAM = "/rehearse"
-"""guest/rehearse/rehearse.c"""
-_DIRECTORIES = ("dev", "etc", "proc", "sys", "tmp")
+PROGRAM = "/bin/rehearse"
+"""guest/rehearse/rehearse.c; where it lies and how it is found is as in most images."""
+_DIRECTORIES = ("etc", "proc", "tmp", "usr", "usr/bin")
+"""What is not there is made for the container."""
+_LINK, _TARGET = "bin", "usr/bin"
 
 
 class WarmingSample:
@@ -79,7 +81,10 @@ def _layer(program: bytes) -> bytes:
             member = tarfile.TarInfo(name)
             member.type, member.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(member)
-        member = tarfile.TarInfo(PROGRAM.lstrip("/"))
+        member = tarfile.TarInfo(_LINK)
+        member.type, member.mode, member.linkname = tarfile.SYMTYPE, 0o777, _TARGET
+        tar.addfile(member)
+        member = tarfile.TarInfo(f"{_TARGET}/{PROGRAM.rpartition('/')[2]}")
         member.mode, member.size = 0o755, len(program)
         tar.addfile(member, io.BytesIO(program))
     return out.getvalue()

@@ -6,6 +6,7 @@ has set up, all that a start runs through."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -22,14 +23,15 @@ from hypercell.vm.factory.greeting import Listener
 from hypercell.vm.factory.ways import Json
 
 NAME = "warming"
-"""Of the container, and of the host while it lasts."""
+"""How the names of containers begin, and of the host while one lasts."""
 # Addresses for documentation (RFC 5737): nothing joins the tap of a pooled VM, so nobody hears of them.
 _ADDRESS, _GATEWAY = "192.0.2.2/24", "192.0.2.1"
-_MAC = "02:42:c0:00:02:02"
 _AGAIN = "again"
 _ROUNDS = 2
 """The second goes ways that the first cannot: there is an address to replace, and a cgroup tree to find."""
 _TIMEOUT = 30.0
+_numbers = itertools.count()
+"""No round finds the writable layer or the address of an earlier one: what is done but once would not be done again."""
 
 
 class Sample(Protocol):
@@ -60,7 +62,7 @@ async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample
             for _ in range(_ROUNDS):
                 await _run(agent, listener, device_mac, sample)
             # Taking a card down waits some ticks of the guest's clock; whoever claims the VM need not.
-            interface = {**_interface(device_mac), "down": True}
+            interface = {**_interface(device_mac, next(_numbers)), "down": True}
             await agent.request("network.update", {"interfaces": [interface]})
     except TimeoutError:
         raise VmFailed(f"our own container was not over within {_TIMEOUT:g} s", "agent-lost") from None
@@ -70,26 +72,28 @@ async def warm(agent: Agent, listener: Listener, device_mac: str, sample: Sample
 
 async def _run(agent: Agent, listener: Listener, device_mac: str, sample: Sample) -> None:
     ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+    number = next(_numbers)
+    name = f"{NAME}{number}"
     listener.target = lambda event: _note(event, ended)
-    await agent.request("configure", _configuration(device_mac))
+    await agent.request("configure", _configuration(name, _interface(device_mac, number)))
     outputs = [agent.new_stream() for _ in range(4)]
     heard = asyncio.Event()
     reading = [asyncio.ensure_future(_read(agent, stream, heard)) for stream in outputs]
     try:
-        await agent.request("container.create", _container(sample, *outputs[:2]))
-        await agent.request("container.start", {"container": NAME})
+        await agent.request("container.create", _container(name, sample, *outputs[:2]))
+        await agent.request("container.start", {"container": name})
         await heard.wait()
-        await agent.request("process.exec", _exec(sample, *outputs[2:]))
+        await agent.request("process.exec", _exec(name, sample, *outputs[2:]))
         await ended[_AGAIN].wait()
-        await agent.request("process.reap", {"container": NAME, "process": _AGAIN})
-        await agent.request("container.stats", {"container": NAME})
-        await agent.request("process.signal", {"container": NAME, "process": "init", "signal": signal.SIGTERM})
+        await agent.request("process.reap", {"container": name, "process": _AGAIN})
+        await agent.request("container.stats", {"container": name})
+        await agent.request("process.signal", {"container": name, "process": "init", "signal": signal.SIGTERM})
         await asyncio.gather(ended["init"].wait(), *reading)
     finally:
         for task in reading:
             task.cancel()
         await asyncio.gather(*reading, return_exceptions=True)
-    await agent.request("container.delete", {"container": NAME})
+    await agent.request("container.delete", {"container": name})
 
 
 def _note(event: Json, ended: defaultdict[str, asyncio.Event]) -> None:
@@ -105,26 +109,26 @@ async def _read(agent: Agent, stream: int, heard: asyncio.Event) -> None:
     output.acknowledge(output.position + 1)
 
 
-def _configuration(device_mac: str) -> Json:
+def _configuration(name: str, interface: Json) -> Json:
     """All of it will be replaced when the VM is claimed."""
     return {
-        "hostname": NAME,
+        "hostname": name,
         "clock_ns": time.time_ns(),
         "entropy": b64encode(os.urandom(64)).decode(),
         "machine_id": os.urandom(16).hex(),
-        "interfaces": [{**_interface(device_mac), "addresses": [_ADDRESS], "gateway": _GATEWAY}],
+        "interfaces": [{**interface, "addresses": [_ADDRESS], "gateway": _GATEWAY}],
         "sysctl": {},
         "rehearsal": True,
     }
 
 
-def _interface(device_mac: str) -> Json:
-    return {"device_mac": device_mac, "mac": _MAC, "name": "eth0", "mtu": 1500}
+def _interface(device_mac: str, number: int) -> Json:
+    return {"device_mac": device_mac, "mac": f"02:42:c0:00:02:{number % 256:02x}", "name": "eth0", "mtu": 1500}
 
 
-def _container(sample: Sample, stdout: int, stderr: int) -> Json:
+def _container(name: str, sample: Sample, stdout: int, stderr: int) -> Json:
     return {
-        "container": NAME,
+        "container": name,
         "root": {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}},
         "config": dict(sample.config),
         "files": list(sample.files),
@@ -136,10 +140,10 @@ def _container(sample: Sample, stdout: int, stderr: int) -> Json:
     }
 
 
-def _exec(sample: Sample, stdout: int, stderr: int) -> Json:
+def _exec(name: str, sample: Sample, stdout: int, stderr: int) -> Json:
     process = sample.config["process"]
     spec = {**process, "args": [*process["args"], _AGAIN]}
-    return {"container": NAME, "process": _AGAIN, "spec": spec, "stdin": 0, "stdout": stdout, "stderr": stderr}
+    return {"container": name, "process": _AGAIN, "spec": spec, "stdin": 0, "stdout": stdout, "stderr": stderr}
 
 
 def _ignore(event: Json) -> None:
