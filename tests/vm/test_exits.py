@@ -11,17 +11,14 @@ from hypercell.vm.driver import ExitReason
 from hypercell.vm.exits import LONGEST_DETAIL, Evidence, classify, no_memory
 
 PANIC = "sysrq: Trigger a crash\nKernel panic - not syncing: sysrq triggered crash\nCPU: 0"
-NOTHING = Evidence(False, 0, None, True, "", "", False)
+NOTHING = Evidence(0, None, True, "", "", False)
 
 
 @pytest.mark.parametrize(
     ("evidence", "reason", "says"),
     [
-        (replace(NOTHING, expected=True, returncode=-9), ExitReason.SHUTDOWN, "shut down"),
-        (replace(NOTHING, expected=True, returncode=0, console=PANIC), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, returncode=-9), ExitReason.KILLED, "SIGKILL"),
         (replace(NOTHING, returncode=-9, failure="not restored", log="bad"), ExitReason.FAILED, "not restored; bad"),
-        (replace(NOTHING, expected=True, failure="not restored"), ExitReason.SHUTDOWN, "shut down"),
         (replace(NOTHING, returncode=-9, oom_killed=True), ExitReason.KILLED, "out of memory"),
         (
             replace(NOTHING, returncode=-9, oom_killed=True),

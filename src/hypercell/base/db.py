@@ -82,6 +82,8 @@ class Database:
         try:
             return work(self._connection)
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+                return await self.run(work)
             raise _failure(error) from error
 
     async def note(self, work: Callable[[Transaction], T]) -> T:
@@ -95,21 +97,20 @@ class Database:
 
     def _begin_at_once(self) -> bool:
         """Begin a transaction; whether nobody else holds the database."""
-        with self._impatient() as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.Error:  # the thread will try, and wait, and tell
-                return False
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error:  # the thread will try, and wait, and tell
+            return False
         return True
 
     @contextlib.contextmanager
-    def _impatient(self) -> Iterator[sqlite3.Connection]:
-        """Do not wait for another program meanwhile."""
-        self._connection.execute("PRAGMA busy_timeout = 0")
+    def _patient(self) -> Iterator[sqlite3.Connection]:
+        """Wait for another program meanwhile; else nobody does."""
+        self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         try:
             yield self._connection
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+            self._connection.execute("PRAGMA busy_timeout = 0")
 
     def _count(self) -> None:
         self._unchecked += 1
@@ -118,16 +119,18 @@ class Database:
             self._submit(self._checkpoint)
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.DatabaseError as error:
-            raise _failure(error) from error
-        return self._finish(work)
+        with self._patient() as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.DatabaseError as error:
+                raise _failure(error) from error
+            return self._finish(work)
 
     def _checkpoint(self) -> None:
         """Bring what is in the log into the file; and write something, as the first who writes to an empty log waits
         for the disk: whoever comes later need not."""
-        with contextlib.suppress(sqlite3.Error), self._impatient() as connection:  # the next one makes up for it
+        connection = self._connection
+        with contextlib.suppress(sqlite3.Error):  # the next one makes up for it
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             connection.execute(f"PRAGMA user_version = {(version + 1) % 1024}")
@@ -212,6 +215,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `_checkpoint`
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA busy_timeout = 0")  # see `_patient`
 
 
 def _text(stored: bytes) -> str | bytes:

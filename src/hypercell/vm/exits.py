@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from hypercell.vm.driver import ExitReason, VmExit
 
 LONGEST_DETAIL = 2000
+SHUT_DOWN = VmExit(ExitReason.SHUTDOWN, "it was shut down")
+"""Of one that we killed, or whose agent was asked to reset the machine: nobody asks how."""
 _NO_MEMORY = re.compile(r"cannot set up guest memory.*Cannot allocate memory")
 _PANIC = re.compile(r"Kernel panic - not syncing.*")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    expected: bool
-    """We killed it, or the agent was asked to reset the machine."""
     returncode: int | None
     """Of the process: exit status, or minus the signal; None when it was not our child."""
     shutdown: str | None
@@ -37,8 +37,6 @@ class Evidence:
 def classify(evidence: Evidence) -> VmExit:
     """The exit, with a detail for a person."""
     code = evidence.returncode
-    if evidence.expected:
-        return _exit(ExitReason.SHUTDOWN, "it was shut down")
     if evidence.failure:
         return _exit(ExitReason.FAILED, f"{evidence.failure}; {_last(evidence.log)}".rstrip("; "))
     if code is not None and code < 0:

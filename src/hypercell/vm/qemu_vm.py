@@ -13,7 +13,7 @@ from typing import Any
 from hypercell.base.errors import Internal, Unavailable, VmFailed
 from hypercell.vm import cgroups, migration, usage
 from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, HostUsage, Slot, VmExit
-from hypercell.vm.exits import Evidence, classify
+from hypercell.vm.exits import SHUT_DOWN, Evidence, classify
 from hypercell.vm.processes import Process
 from hypercell.vm.qmp import LIMIT, Answer, Event, Qmp, Streams
 from hypercell.vm.recorder import PipeFollower, Recorder, printable
@@ -317,9 +317,11 @@ class QemuVm:
         if loose:
             await asyncio.wait(loose, timeout=_LAST_WORDS)
         self._follower.finish()
+        self._exit.set_result(SHUT_DOWN if self._expected else classify(self._evidence()))
+
+    def _evidence(self) -> Evidence:
         used = cgroups.usage(self._groups)
-        evidence = Evidence(
-            expected=self._expected,
+        return Evidence(
             returncode=self._process.returncode,
             shutdown=self._shutdown,
             watched=self._watched,
@@ -329,4 +331,3 @@ class QemuVm:
             own_limit=used.own_limit,
             failure=self._failure_words,
         )
-        self._exit.set_result(classify(evidence))

@@ -111,7 +111,7 @@ class Qmp:
 
     def begin(self, command: str, arguments: Mapping[str, object] | None = None, *descriptors: int) -> Answer:
         """Send *command*, with copies of *descriptors* if there are any, and wait for nothing. QEMU reads one byte at a
-        time (ours a line), and no further before a command is carried out: it never mixes up the descriptors of several.
+        time, ours a line, and no further before a command is carried out: it never mixes up the descriptors of several.
 
         The result is for `answers`. Raises `Unavailable` when the connection is closed, `OSError` when we are short of
         something ourselves, and nothing was sent.
