@@ -10,6 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from socket import socket
 
@@ -52,7 +53,7 @@ class QemuDriver:
     def accelerator(self) -> accel.Accelerator:
         return self._accelerator
 
-    @property
+    @cached_property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             accelerator=self._accelerator.name,
@@ -67,7 +68,7 @@ class QemuDriver:
 
     @property
     def _forks(self) -> bool:
-        """Whether templates are processes (`forking`), or saved to memory (`template`)."""
+        """Whether templates are processes (`forking`), or saved to memory (`saved_template`)."""
         if not self._config.forks:
             return False
         try:
