@@ -236,6 +236,20 @@ def test_a_disabled_network_is_none() -> None:
     assert parse(host={"NetworkMode": "none"}).request.network == "none"
 
 
+def test_mode_host_is_the_vms() -> None:
+    modes = {"PidMode": "host", "IpcMode": "host", "UTSMode": "host", "CgroupnsMode": "host"}
+    parsed = parse(host=modes)
+    assert set(parsed.request.vm_namespaces) == {"pid", "ipc", "uts", "cgroup"}
+    assert parse(host={"IpcMode": "private"}).request.vm_namespaces == ()
+    assert parse(host={"IpcMode": "none"}).request.no_shm
+
+
+def test_what_has_no_meaning_in_a_vm_is_answered_with_a_warning() -> None:
+    wishes = {"OomKillDisable": True, "KernelMemoryTCP": 1 << 20, "BlkioWeight": 500}
+    assert [name for name in wishes if any(name in warning for warning in parse(host=wishes).warnings)] == list(wishes)
+    assert parse(host={"OomKillDisable": False}).warnings == parse().warnings
+
+
 # What is not built is refused in every spelling, with the option's name.
 @pytest.mark.parametrize(
     ("host", "config", "named"),
@@ -254,14 +268,9 @@ def test_a_disabled_network_is_none() -> None:
         ({"Links": ["a:b"]}, {}, "HostConfig.Links"),
         ({"NetworkMode": "host"}, {}, "NetworkMode 'host'"),
         ({"NetworkMode": "container:x"}, {}, "NetworkMode 'container:x'"),
-        ({"PidMode": "host"}, {}, "HostConfig.PidMode"),
         ({"PidMode": "container:x"}, {}, "HostConfig.PidMode"),
-        ({"IpcMode": "host"}, {}, "HostConfig.IpcMode"),
-        ({"UTSMode": "host"}, {}, "HostConfig.UTSMode"),
-        ({"CgroupnsMode": "host"}, {}, "HostConfig.CgroupnsMode"),
+        ({"IpcMode": "container:x"}, {}, "HostConfig.IpcMode"),
         ({"CpusetCpus": "0"}, {}, "HostConfig.CpusetCpus"),
-        ({"MemoryReservation": 1}, {}, "HostConfig.MemoryReservation"),
-        ({"OomKillDisable": True}, {}, "HostConfig.OomKillDisable"),
         ({"StorageOpt": {"size": "1G"}}, {}, "HostConfig.StorageOpt"),
         ({"LogConfig": {"Type": "syslog"}}, {}, "LogConfig.Type 'syslog'"),
         ({"LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}}, {}, "max-size"),

@@ -179,9 +179,10 @@ def test_run_options_take_effect_inside(tour: Daemon, tmp_path: Path) -> None:
 
 
 def test_resources_are_limited_inside(tour: Daemon) -> None:
-    script = "cat /sys/fs/cgroup/memory.max; cat /sys/fs/cgroup/pids.max"
-    options = ["--memory", "96m", "--cpus", "0.5", "--pids-limit", "50"]
-    assert output(tour, "run", "--rm", *options, IMAGE, "sh", "-c", script).splitlines() == [str(96 << 20), "50"]
+    script = "cd /sys/fs/cgroup; cat memory.max memory.low pids.max"
+    options = ["--memory", "96m", "--memory-reservation", "32m", "--cpus", "0.5", "--pids-limit", "50"]
+    lines = output(tour, "run", "--rm", *options, IMAGE, "sh", "-c", script).splitlines()
+    assert lines == [str(96 << 20), str(32 << 20), "50"]
 
 
 def test_capabilities_are_given_and_taken(tour: Daemon) -> None:
@@ -192,6 +193,23 @@ def test_capabilities_are_given_and_taken(tour: Daemon) -> None:
     assert effective("--cap-drop", "ALL") == 0
     assert effective("--cap-drop", "ALL", "--cap-add", "NET_ADMIN") == 1 << 12
     assert effective("--privileged").bit_count() > 35
+
+
+def test_mode_host_shows_the_containers_own_vm_and_no_other(tour: Daemon, sleeper: str) -> None:
+    script = "cat /proc/1/comm; ls -d /sys/fs/cgroup/containers/*/; hostname; ls -d /dev/shm"
+    options = ["--pid", "host", "--cgroupns", "host", "--uts", "host", "--ipc", "host"]
+    lines = output(tour, "run", "--rm", "--name", "guest", *options, IMAGE, "sh", "-c", script).splitlines()
+    assert lines[0] == "init", "the first process of the VM, which is no container's"
+    assert len(lines) == 4, "there is one container in its VM"
+    assert lines[2:] == [Path(lines[1]).name[:12], "/dev/shm"], "its VM is called as it is"
+    assert output(tour, "run", "--rm", "--ipc", "none", IMAGE, "ls", "/dev").split().count("shm") == 0
+
+
+def test_devices_of_the_vm_are_allowed_by_rule(tour: Daemon) -> None:
+    script = "mknod /tmp/kmsg c 1 11 && head -c 0 /tmp/kmsg && echo allowed"
+    assert "allowed" not in output(tour, "run", "--rm", IMAGE, "sh", "-c", script, check=False)
+    rule = ["--device-cgroup-rule", "c 1:11 r"]
+    assert output(tour, "run", "--rm", *rule, IMAGE, "sh", "-c", script) == "allowed"
 
 
 # A container's life

@@ -15,6 +15,7 @@ from hypercell.cloud.contract import ContainerRequest, ExecRequest, Ulimit
 from hypercell.cloud.creation import container_spec, pod_spec
 from hypercell.cloud.etc_files import hosts, resolv_conf
 from hypercell.cloud.resolve import process_env, resolve
+from hypercell.cloud.validate import validate
 from hypercell.node.network import Port
 from tests.support.image_shelf import image
 
@@ -51,6 +52,26 @@ class TestCommand:
     def test_nothing_to_run_is_refused(self, image_command: Any, own: dict[str, Any]) -> None:
         with pytest.raises(InvalidArgument, match="no command specified"):
             config({"command": image_command}, **own)
+
+
+class TestNamespaces:
+    def test_those_of_the_vm_are_not_made(self) -> None:
+        made = config(vm_namespaces=("pid", "uts"), hostname="box", domainname="lan")
+        assert [namespace["type"] for namespace in made["linux"]["namespaces"]] == ["ipc", "mount", "cgroup"]
+        assert "hostname" not in made and "domainname" not in made, "they would be the VM's"
+
+    def test_rules_for_devices_come_after_the_default_ones(self) -> None:
+        made = config(device_rules=("c 10:* rw", "b *:3 m"))["linux"]["resources"]["devices"]
+        assert made[0] == {"allow": False, "access": "rwm"}
+        assert made[-2:] == [
+            {"allow": True, "type": "c", "access": "rw", "major": 10},
+            {"allow": True, "type": "b", "access": "m", "minor": 3},
+        ]
+
+    @pytest.mark.parametrize("rule", ["c 10:200", "x 1:1 r", "c 1:1 rwmr", "c -1:1 r", "c 1:1 r\n", "c ١:1 r"])
+    def test_what_is_no_rule_is_refused(self, rule: str) -> None:
+        with pytest.raises(InvalidArgument, match="invalid device cgroup rule"):
+            validate(ContainerRequest("busybox", device_rules=(rule,)))
 
 
 class TestEnvironment:

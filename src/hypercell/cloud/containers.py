@@ -125,12 +125,13 @@ class ContainerService:
         restart: RestartPolicy | None = None,
         nano_cpus: int = 0,
         memory: int = 0,
+        memory_reservation: int = 0,
         pids_limit: int = 0,
     ) -> builtins.list[str]:
         container = self._find(tenant, ref)
         resolved = self._views.resolved(container.record)
         most = self._node.capabilities.max_vcpus
-        await updates.update(container, resolved, most, restart, nano_cpus, memory, pids_limit)
+        await updates.update(container, resolved, most, restart, nano_cpus, memory, memory_reservation, pids_limit)
         self._publish(container.record, "update", {})
         return []
 

@@ -93,6 +93,15 @@ class ContainerRequest:
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     """Path -> mount options, as docker's `--tmpfs`."""
     shm_size: int = 64 * 1024 * 1024
+    no_shm: bool = False
+    """Nothing is mounted on /dev/shm."""
+    vm_namespaces: tuple[str, ...] = ()
+    """Of `pid`, `ipc`, `uts` and `cgroup` (OCI's names) those that it shares with its VM's own processes: docker's mode
+    `host`, whose host is the VM."""
+    memory_reservation: int = 0
+    """Bytes that it keeps when its VM is short of memory; 0: none."""
+    device_rules: tuple[str, ...] = ()
+    """`c 10:200 rwm`: devices of the VM that it may use as well."""
     ulimits: tuple[Ulimit, ...] = ()
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
@@ -225,6 +234,7 @@ class Containers(Protocol):
         restart: RestartPolicy | None = None,
         nano_cpus: int = 0,
         memory: int = 0,
+        memory_reservation: int = 0,
         pids_limit: int = 0,
     ) -> builtins.list[str]:
         """Warnings. `Unsupported` for growth beyond the VM."""

@@ -40,7 +40,7 @@ def mounts(request: ContainerRequest) -> list[Json]:
         _mount("/sys", "sysfs", "sysfs", *_SAFE, access),
         _mount("/sys/fs/cgroup", "cgroup", "cgroup", access, *_SAFE),
         _mount("/dev/mqueue", "mqueue", "mqueue", *_SAFE),
-        _mount("/dev/shm", "tmpfs", "shm", *_SAFE, *shm),  # noqa: S108
+        *([] if request.no_shm else [_mount("/dev/shm", "tmpfs", "shm", *_SAFE, *shm)]),  # noqa: S108
     ]
     for path, options in request.tmpfs.items():
         clean = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))

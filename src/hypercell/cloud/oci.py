@@ -46,12 +46,13 @@ def config(resolved: Resolved, kernel: str) -> Json:
         "ociVersion": VERSION,
         "process": _process(resolved, granted),
         "root": {"path": "rootfs", "readonly": request.read_only},
-        "hostname": request.hostname,
         "mounts": mounts.mounts(request),
         "linux": _linux(resolved, granted, kernel),
     }
-    if request.domainname:
-        document["domainname"] = request.domainname
+    if "uts" not in request.vm_namespaces:  # else its name is the VM's, which is the same
+        document["hostname"] = request.hostname
+        if request.domainname:
+            document["domainname"] = request.domainname
     return document
 
 
@@ -90,7 +91,7 @@ def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     request = resolved.request
     namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *(["network"] if request.network == "none" else [])]
     linux: Json = {
-        "namespaces": [{"type": kind} for kind in namespaces],
+        "namespaces": [{"type": kind} for kind in namespaces if kind not in request.vm_namespaces],
         "resources": resources(resolved.memory, request),
         "sysctl": {name: value for name, value in request.sysctls.items() if name not in machine_sysctls(request)},
         "maskedPaths": mounts.masked(request),
@@ -116,7 +117,10 @@ def machine_sysctls(request: ContainerRequest) -> dict[str, str]:
 def resources(memory: int, request: ContainerRequest) -> Json:
     """OCI `linux.resources`: the container's share of its VM."""
     rules = [{"allow": True, "access": "rwm"}] if request.privileged else [dict(rule) for rule in _DEFAULT_RULES]
+    rules += [_device_rule(rule) for rule in request.device_rules]
     found: Json = {"memory": {"limit": memory}, "devices": rules}
+    if request.memory_reservation:
+        found["memory"]["reservation"] = request.memory_reservation
     cpu: Json = {}
     if request.nano_cpus:
         cpu |= {"quota": request.nano_cpus * CPU_PERIOD // 10**9, "period": CPU_PERIOD}
@@ -126,6 +130,15 @@ def resources(memory: int, request: ContainerRequest) -> Json:
         found["cpu"] = cpu
     if request.pids_limit > 0:
         found["pids"] = {"limit": request.pids_limit}
+    return found
+
+
+def _device_rule(rule: str) -> Json:
+    kind, numbers, access = rule.split()
+    found: Json = {"allow": True, "type": kind, "access": access}
+    for name, number in zip(("major", "minor"), numbers.split(":"), strict=True):
+        if number != "*":
+            found[name] = int(number)
     return found
 
 

@@ -22,6 +22,7 @@ async def update(
     restart: RestartPolicy | None,
     nano_cpus: int,
     memory: int,
+    memory_reservation: int,
     pids_limit: int,
 ) -> None:
     """0 leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported` (growth of a running VM)."""
@@ -35,6 +36,7 @@ async def update(
         request,
         nano_cpus=nano_cpus or request.nano_cpus,
         memory=memory or request.memory,
+        memory_reservation=memory_reservation or request.memory_reservation,
         pids_limit=pids_limit or request.pids_limit,
     )
     check_limits(request)

@@ -31,6 +31,9 @@ _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,255}")
 _SYSCTL = re.compile(r"[A-Za-z0-9_.*/-]{1,255}")
 _NAMESPACED = "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced domainname"
 _EXPOSED = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/(tcp|udp|sctp))?")
+SHAREABLE = ("pid", "ipc", "uts", "cgroup")
+"""Namespaces of its VM that a container can be in."""
+_DEVICE_RULE = re.compile(r"[acb] ([0-9]{1,8}|\*):([0-9]{1,8}|\*) [rwm]{1,3}", re.ASCII)
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
 
 
@@ -101,6 +104,8 @@ def _check_host_names(request: ContainerRequest) -> None:
     for what, name in (("hostname", request.hostname), ("domainname", request.domainname)):
         if name and not _HOST_NAME.fullmatch(name):
             raise InvalidArgument(f"invalid {what} format: {_shown(name)}", "letters, digits, '-', '.'; at most 64")
+    if request.hostname and "uts" in request.vm_namespaces:
+        raise InvalidArgument("conflicting options: hostname and the UTS mode")
     for entry in request.extra_hosts:
         name, _, address = entry.partition(":")
         if not _HOST_NAME.fullmatch(name):
@@ -127,6 +132,10 @@ def check_limits(request: ContainerRequest) -> None:
         raise InvalidArgument("the number of CPUs must be at least 0.01")
     if request.cpu_shares < 0 or request.cpu_shares > 262144:
         raise InvalidArgument("the CPU shares must lie between 2 and 262144")
+    if request.memory_reservation < 0 or 0 < request.memory_reservation < MIN_MEMORY:
+        raise InvalidArgument("Minimum memory reservation allowed is 6MB")
+    if 0 < request.memory < request.memory_reservation:
+        raise InvalidArgument("Minimum memory limit can not be less than memory reservation limit, see usage")
     if request.shm_size < 0:
         raise InvalidArgument("SHM size can not be less than 0")
     if not -1000 <= request.oom_score_adj <= 1000:
@@ -141,6 +150,11 @@ def _check_security(request: ContainerRequest) -> None:
         words = f"invalid isolation ({_shown(request.isolation)}): linux only supports 'default'"
         raise InvalidArgument(words, f"and hypercell {' and '.join(Isolation)}")
     capabilities.granted(request.cap_add, request.cap_drop, request.privileged)
+    if not set(request.vm_namespaces) <= set(SHAREABLE):
+        raise InvalidArgument(f"of its VM's namespaces a container can share {', '.join(SHAREABLE)}")
+    for rule in request.device_rules:
+        if not _DEVICE_RULE.fullmatch(rule):
+            raise InvalidArgument(f"invalid device cgroup rule format: {_shown(rule)}", "such as 'c 10:200 rwm'")
     for name, value in request.sysctls.items():
         kernel, _, rest = name.partition("kernel.")
         own = name.startswith(("net.", "fs.mqueue.")) or (not kernel and rest in _NAMESPACED.split())

@@ -173,6 +173,7 @@ async def update_container(call: Call) -> Response:
         restart=restart,
         nano_cpus=resources.nano_cpus,
         memory=resources.memory,
+        memory_reservation=resources.memory_reservation,
         pids_limit=0 if pids is None else pids if pids > 0 else -1,
     )
     return json_response({"Warnings": [*warnings, *resources.warnings]})

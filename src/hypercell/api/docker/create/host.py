@@ -12,6 +12,7 @@ from hypercell.api.docker.create.refused import (
     check_logging,
     check_modes,
     refuse_what_is_not_built,
+    vm_namespaces,
     warn_of_the_meaningless,
 )
 from hypercell.api.docker.create.resources import parse_resources, parse_ulimits
@@ -29,7 +30,8 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
     refuse_what_is_not_built(fields)
     check_logging(fields)
     warnings += warn_of_the_meaningless(fields)
-    echo.update({name: mode for name, mode in check_modes(fields).items() if mode})
+    modes = check_modes(fields)
+    echo.update({name: mode for name, mode in modes.items() if mode})
     fields.text("ContainerIDFile")  # the client's own affair
     if console := _console_size(fields):
         echo["ConsoleSize"] = console
@@ -56,6 +58,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "memory": resources.memory,
         "nano_cpus": resources.nano_cpus,
         "cpu_shares": resources.cpu_shares,
+        "memory_reservation": resources.memory_reservation,
         "pids_limit": resources.pids_limit,
         "ulimits": parse_ulimits(fields),
         "cap_add": parse_capabilities(fields, "CapAdd"),
@@ -70,6 +73,9 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "read_only": fields.flag("ReadonlyRootfs"),
         "tmpfs": {**_tmpfs(fields), **_mounts(fields, echo)},
         "shm_size": fields.number("ShmSize", low=0) or _DEFAULT_SHM,
+        "no_shm": modes["IpcMode"] == "none",
+        "vm_namespaces": vm_namespaces(modes),
+        "device_rules": fields.texts("DeviceCgroupRules", limit=100, size=64) or (),
         "init": bool(init),
         **parse_names(fields),
         **security,

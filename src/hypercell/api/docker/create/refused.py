@@ -17,8 +17,6 @@ _NOT_BUILT = {
     "Links": "containers reach each other by address",
     "Devices": "a container runs in a VM of its own, which has none of the host's devices",
     "DeviceRequests": "a container runs in a VM of its own, which has none of the host's devices",
-    "DeviceCgroupRules": "a container runs in a VM of its own, which has none of the host's devices",
-    "BlkioWeight": _BLOCK_IO,
     "BlkioWeightDevice": _BLOCK_IO,
     "BlkioDeviceReadBps": _BLOCK_IO,
     "BlkioDeviceWriteBps": _BLOCK_IO,
@@ -28,26 +26,28 @@ _NOT_BUILT = {
     "CpusetMems": "choose how much memory with --memory or a size",
     "CpuRealtimePeriod": "",
     "CpuRealtimeRuntime": "",
-    "KernelMemoryTCP": "limit the container's memory as a whole with --memory",
-    "MemoryReservation": "limit the container's memory with --memory",
-    "OomKillDisable": "",
     "StorageOpt": "the size of the writable layer is the daemon's setting rootfs_size",
     "Cgroup": "",
     "IOMaximumIOps": "",
     "IOMaximumBandwidth": "",
 }
 _MODES = {
-    "PidMode": ("", "private"),
-    "IpcMode": ("", "private", "shareable"),
-    "UTSMode": ("",),
+    "PidMode": ("", "private", "host"),
+    "IpcMode": ("", "private", "shareable", "none", "host"),
+    "UTSMode": ("", "host"),
     "UsernsMode": ("", "host"),
-    "CgroupnsMode": ("", "private"),
+    "CgroupnsMode": ("", "private", "host"),
 }
+_OF_THE_VM = {"PidMode": "pid", "IpcMode": "ipc", "UTSMode": "uts", "CgroupnsMode": "cgroup"}
+"""The namespace of which the container has none of its own in mode `host`: its host is its VM."""
 _RUNTIMES = ("", "hypercell")
 _MEANINGLESS = {
     "CgroupParent": "a container's cgroup is in its own VM: CgroupParent has no meaning and was ignored",
     "CpuCount": "CpuCount has a meaning on Windows only and was ignored",
     "CpuPercent": "CpuPercent has a meaning on Windows only and was ignored",
+    "OomKillDisable": "a VM that is out of memory has to end something: OomKillDisable was ignored",
+    "KernelMemoryTCP": "memory is limited as a whole: KernelMemoryTCP was ignored",
+    "BlkioWeight": "a container shares its VM's disk with nobody: BlkioWeight was ignored",
 }
 
 
@@ -59,12 +59,12 @@ def refuse_what_is_not_built(fields: Fields) -> None:
 
 
 def check_modes(fields: Fields) -> dict[str, str]:
-    """The namespace modes, as given; every container has namespaces (and a kernel) of its own."""
+    """The namespace modes, as given; every container has a kernel of its own."""
     modes = {name: fields.text(name) for name in _MODES}
     for name, mode in modes.items():
         if mode in _MODES[name]:
             continue
-        if mode in ("host", "none") or mode.startswith("container:"):
+        if mode.startswith("container:"):
             raise Unsupported(f"{fields.name(name)} {mode!r} is not built yet", "every container is in its own VM")
         raise InvalidArgument(f"{fields.name(name)}: invalid mode {mode[:100]!r}")
     runtime = fields.text("Runtime")
@@ -76,8 +76,13 @@ def check_modes(fields: Fields) -> dict[str, str]:
     return modes
 
 
+def vm_namespaces(modes: dict[str, str]) -> tuple[str, ...]:
+    """`ContainerRequest.vm_namespaces` of the *modes* that `check_modes` returned."""
+    return tuple(namespace for name, namespace in _OF_THE_VM.items() if modes[name] == "host")
+
+
 def warn_of_the_meaningless(fields: Fields) -> list[str]:
-    return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "")]
+    return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "", False)]
 
 
 def check_logging(fields: Fields) -> None:

@@ -36,6 +36,7 @@ _ULIMITS = frozenset(
 @dataclass(frozen=True, slots=True)
 class Resources:
     memory: int
+    memory_reservation: int
     nano_cpus: int
     cpu_shares: int
     pids_limit: int
@@ -50,12 +51,13 @@ def parse_resources(fields: Fields) -> Resources:
             "Minimum memory limit allowed is 6MB", f"these are {memory} bytes; --memory 512m is 512 MiB"
         )
     warnings = _check_swap(fields, memory)
+    reservation = fields.number("MemoryReservation", low=0)
     shares = fields.number("CpuShares")
     if shares < 0:
         raise InvalidArgument(f"invalid CPU shares ({shares}): value must be a positive integer")
     pids = fields.number("PidsLimit")
     fields.take("KernelMemory")  # dockerd ignores it too, since API 1.42
-    return Resources(memory, _nano_cpus(fields), shares, max(pids, 0), tuple(warnings))
+    return Resources(memory, reservation, _nano_cpus(fields), shares, max(pids, 0), tuple(warnings))
 
 
 def _check_swap(fields: Fields, memory: int) -> list[str]:
