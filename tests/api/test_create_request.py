@@ -236,6 +236,21 @@ def test_a_disabled_network_is_none() -> None:
     assert parse(host={"NetworkMode": "none"}).request.network == "none"
 
 
+@pytest.mark.parametrize(
+    ("text", "size"), [("64m", 64 << 20), ("2G", 2 << 30), ("1.5GiB", 3 << 29), ("134217728", 128 << 20)]
+)
+def test_the_writable_layer_has_the_size_that_is_asked_for(text: str, size: int) -> None:
+    assert parse(host={"StorageOpt": {"size": text}}).request.disk_size == size
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": "1m"}, {"size": "-1g"}, {"size": ""}, {"size": "1e9"}, {"dm.basesize": "1g"}]
+)
+def test_a_storage_option_that_cannot_be_met_is_refused(options: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgument):
+        parse(host={"StorageOpt": options})
+
+
 def test_mode_host_is_the_vms() -> None:
     modes = {"PidMode": "host", "IpcMode": "host", "UTSMode": "host", "CgroupnsMode": "host"}
     parsed = parse(host=modes)
@@ -271,7 +286,6 @@ def test_what_has_no_meaning_in_a_vm_is_answered_with_a_warning() -> None:
         ({"PidMode": "container:x"}, {}, "HostConfig.PidMode"),
         ({"IpcMode": "container:x"}, {}, "HostConfig.IpcMode"),
         ({"CpusetCpus": "0"}, {}, "HostConfig.CpusetCpus"),
-        ({"StorageOpt": {"size": "1G"}}, {}, "HostConfig.StorageOpt"),
         ({"LogConfig": {"Type": "syslog"}}, {}, "LogConfig.Type 'syslog'"),
         ({"LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}}, {}, "max-size"),
         ({"SecurityOpt": ["apparmor=docker-default"]}, {}, "apparmor"),

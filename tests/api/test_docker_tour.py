@@ -205,6 +205,14 @@ def test_mode_host_shows_the_containers_own_vm_and_no_other(tour: Daemon, sleepe
     assert output(tour, "run", "--rm", "--ipc", "none", IMAGE, "ls", "/dev").split().count("shm") == 0
 
 
+def test_the_writable_layer_is_as_large_as_it_was_asked_for(tour: Daemon) -> None:
+    script = "df -m / | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2; head -c 90000000 /dev/zero >/full || echo full"
+    lines = output(tour, "run", "--rm", "--storage-opt", "size=64m", IMAGE, "sh", "-c", script).splitlines()
+    assert 40 < int(lines[0]) <= 64 and lines[-1] == "full"
+    refused = tour.docker("run", "--rm", "--storage-opt", "size=900t", IMAGE, "true", check=False)
+    assert refused.returncode == 125 and "larger than" in refused.stderr
+
+
 def test_devices_of_the_vm_are_allowed_by_rule(tour: Daemon) -> None:
     script = "mknod /tmp/kmsg c 1 11 && head -c 0 /tmp/kmsg && echo allowed"
     assert "allowed" not in output(tour, "run", "--rm", IMAGE, "sh", "-c", script, check=False)

@@ -4,23 +4,20 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import click
 
 from hypercell.base.digits import is_digits
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)i?b?", re.IGNORECASE | re.ASCII)
-_POWER = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+from hypercell.base.quantities import bytes_in
 
 
 def memory(text: str) -> int:
     """`512m` -> bytes."""
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise click.UsageError(f"invalid size {text!r}: write it as 512m or 2g")
-    return int(float(found[1]) * 1024 ** _POWER[found[2].lower()])
+    try:
+        return bytes_in(text.strip())
+    except ValueError:
+        raise click.UsageError(f"invalid size {text!r}: write it as 512m or 2g") from None
 
 
 def environment(values: tuple[str, ...], files: tuple[str, ...]) -> list[str]:

@@ -57,6 +57,10 @@ class Ulimit:
     hard: int
 
 
+MIN_DISK = 64 * 1024**2
+"""Bytes of a writable layer; a file system needs some for itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerRequest:
     image: str
@@ -100,6 +104,8 @@ class ContainerRequest:
     `host`, whose host is the VM."""
     memory_reservation: int = 0
     """Bytes that it keeps when its VM is short of memory; 0: none."""
+    disk_size: int = 0
+    """Bytes of the writable layer; 0: the operator's setting."""
     device_rules: tuple[str, ...] = ()
     """`c 10:200 rwm`: devices of the VM that it may use as well."""
     ulimits: tuple[Ulimit, ...] = ()

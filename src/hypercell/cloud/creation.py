@@ -23,6 +23,7 @@ from hypercell.node.network import Port
 from hypercell.node.spec import ContainerSpec, PodSpec
 
 Json = dict[str, Any]
+DISK_STEP = 64 * 1024**2
 MAX_SPEC = 768 * 1024
 """Bytes of JSON; a frame of the agent protocol holds 1 MiB."""
 
@@ -54,13 +55,21 @@ class Creation:
                         ident,
                         tenant,
                         name,
-                        pod_spec(resolved, self._config.rootfs_size),
+                        pod_spec(resolved, self._disk_size(request)),
                         lambda port: container_spec(resolved, document, port),
                         extension,
                     )
             finally:
                 self.images_wanted[image.id] -= 1
         return ident, list(resolved.warnings)
+
+    def _disk_size(self, request: ContainerRequest) -> int:
+        """Raises `InvalidArgument`. In steps, as a blank one of each size is kept."""
+        most = self._config.rootfs_size
+        if request.disk_size > most:
+            words = f"a writable layer of {request.disk_size >> 20} MiB is larger than {most >> 20} MiB"
+            raise InvalidArgument(words, "the operator's setting is rootfs_size")
+        return min(most, -(-request.disk_size // DISK_STEP) * DISK_STEP) or most
 
 
 def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:

@@ -205,6 +205,7 @@ def host_config_json(request: ContainerRequest) -> Json:
         "Tmpfs": dict(request.tmpfs),
         "Sysctls": dict(request.sysctls),
         "ShmSize": request.shm_size,
+        **({"StorageOpt": {"size": str(request.disk_size)}} if request.disk_size else {}),
         "CpuShares": request.cpu_shares,
         "Memory": request.memory,
         "MemoryReservation": request.memory_reservation,

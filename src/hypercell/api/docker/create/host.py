@@ -15,7 +15,7 @@ from hypercell.api.docker.create.refused import (
     vm_namespaces,
     warn_of_the_meaningless,
 )
-from hypercell.api.docker.create.resources import parse_resources, parse_ulimits
+from hypercell.api.docker.create.resources import parse_disk_size, parse_resources, parse_ulimits
 from hypercell.api.docker.create.security import parse_capabilities, parse_isolation, parse_security_options
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
@@ -75,6 +75,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "shm_size": fields.number("ShmSize", low=0) or _DEFAULT_SHM,
         "no_shm": modes["IpcMode"] == "none",
         "vm_namespaces": vm_namespaces(modes),
+        "disk_size": parse_disk_size(fields),
         "device_rules": fields.texts("DeviceCgroupRules", limit=100, size=64) or (),
         "init": bool(init),
         **parse_names(fields),

@@ -26,7 +26,6 @@ _NOT_BUILT = {
     "CpusetMems": "choose how much memory with --memory or a size",
     "CpuRealtimePeriod": "",
     "CpuRealtimeRuntime": "",
-    "StorageOpt": "the size of the writable layer is the daemon's setting rootfs_size",
     "Cgroup": "",
     "IOMaximumIOps": "",
     "IOMaximumBandwidth": "",

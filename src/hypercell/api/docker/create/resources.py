@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument
-from hypercell.cloud.contract import Ulimit
+from hypercell.base.quantities import bytes_in
+from hypercell.cloud.contract import MIN_DISK, Ulimit
 
 _MINIMUM_MEMORY = 6 * 1024 * 1024
 _DEFAULT_PERIOD = 100_000
@@ -87,6 +88,21 @@ def _nano_cpus(fields: Fields) -> int:
     if 0 < quota < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
     return max(quota, 0) * 1_000_000_000 // (period or _DEFAULT_PERIOD) or nano
+
+
+def parse_disk_size(fields: Fields) -> int:
+    """`StorageOpt`: the bytes of `size`, 0 without."""
+    options = fields.text_mapping("StorageOpt")
+    text = options.pop("size", None)
+    if options:
+        raise InvalidArgument(f"unknown option {next(iter(options))[:100]}", "of storage options there is: size")
+    try:
+        size = bytes_in(text) if text is not None else 0
+    except ValueError as error:
+        raise InvalidArgument(f"{fields.name('StorageOpt')}: {error}", "such as 2G") from None
+    if text is not None and size < MIN_DISK:
+        raise InvalidArgument(f"{fields.name('StorageOpt')}: size must be at least {MIN_DISK >> 20}M")
+    return size
 
 
 def parse_ulimits(fields: Fields) -> tuple[Ulimit, ...]:
