@@ -7,11 +7,14 @@ import contextlib
 import http.client
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 _PATIENCE = 180.0
 """Seconds for one answer."""
+_KEPT = 60.0
+"""Seconds after which a connection that was not used is made anew: engines close idle ones."""
 
 
 class EngineError(RuntimeError):
@@ -24,12 +27,15 @@ class Engine:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: http.client.HTTPConnection | None = None
+        self._used = 0.0
 
     def twin(self) -> Engine:
         return Engine(self._path)
 
     def call(self, method: str, path: str, body: Any = None, raw: bytes | None = None) -> Any:
         """The decoded answer, or its bytes when it is not JSON. Raises `EngineError`, `OSError`."""
+        if time.monotonic() - self._used > _KEPT:
+            self.close()
         if self._connection is None:
             self._connection = http.client.HTTPConnection("engine", timeout=_PATIENCE)
             self._connection.sock = socket.socket(socket.AF_UNIX)
@@ -40,6 +46,7 @@ class Engine:
         self._connection.request(method, path, data, {"Content-Type": kind} if data is not None else {})
         answer = self._connection.getresponse()
         content = answer.read()
+        self._used = time.monotonic()
         if answer.will_close:
             self.close()
         if answer.status >= 400:
