@@ -31,6 +31,8 @@ _PATIENCE_MS = 5000
 """Milliseconds to wait for another program that holds the database."""
 _CHECKPOINT_EVERY = 250
 """Transactions; each adds some pages to the log, which until then is read along with the file."""
+_PRIMARY = 0xFF
+"""Of an extended result code of SQLite's, what kind it is."""
 _MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 
 
@@ -82,7 +84,7 @@ class Database:
         try:
             return work(self._connection)
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", 0) & _PRIMARY == sqlite3.SQLITE_BUSY:
                 return await self.run(work)
             raise _failure(error) from error
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from socket import socket
 
@@ -53,7 +52,7 @@ class QemuDriver:
     def accelerator(self) -> accel.Accelerator:
         return self._accelerator
 
-    @cached_property
+    @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             accelerator=self._accelerator.name,
