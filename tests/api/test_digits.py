@@ -13,8 +13,9 @@ from hypercell.api.docker.create.ports import split_port
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.patterns import Pattern
 from hypercell.api.docker.query import number, window
-from hypercell.api.docker.times import parse_duration, parse_timestamp
+from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.http import Query
+from hypercell.base.durations import parse_duration
 from hypercell.base.errors import InvalidArgument
 from tests.support.digits import LOOK_LIKE_NUMBERS
 

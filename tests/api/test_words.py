@@ -27,9 +27,10 @@ from hypercell.api.docker.framing import MULTIPLEXED, RAW, frame, media_type
 from hypercell.api.docker.image_list import reference_pattern
 from hypercell.api.docker.patterns import Pattern
 from hypercell.api.docker.pull import parse_credentials, pull_reference
-from hypercell.api.docker.times import human_duration, parse_duration, parse_timestamp, rfc3339, rfc3339_fixed
+from hypercell.api.docker.times import human_duration, parse_timestamp, rfc3339, rfc3339_fixed
 from hypercell.api.docker.top import clock
 from hypercell.api.http import split_version
+from hypercell.base.durations import parse_duration, show_duration
 from hypercell.base.errors import ExecFailed, InvalidArgument, Unsupported
 from hypercell.images.contract import Credentials
 
@@ -41,6 +42,24 @@ SECOND = 1_000_000_000
     [("1h30m", 5400 * SECOND), ("1.5s", 1_500_000_000), ("-2ms", -2_000_000), ("0", 0), (".5s", SECOND // 2)],
 )
 def test_go_durations_are_understood(text: str, nanoseconds: int) -> None:
+    assert parse_duration(text) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    ("nanoseconds", "text"),
+    [
+        (0, "0s"),
+        (7, "7ns"),
+        (1_500, "1.5µs"),
+        (20_000_000, "20ms"),
+        (1_500_000_000, "1.5s"),
+        (30 * SECOND, "30s"),
+        (90 * SECOND, "1m30s"),
+        (3600 * SECOND + 1, "1h0m0.000000001s"),
+    ],
+)
+def test_durations_are_shown_as_go_prints_them(nanoseconds: int, text: str) -> None:
+    assert show_duration(nanoseconds) == text
     assert parse_duration(text) == nanoseconds
 
 

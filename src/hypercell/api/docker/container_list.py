@@ -10,9 +10,10 @@ from hypercell.api.docker.container_view import endpoint_json, is_alive
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import flag, number
-from hypercell.api.docker.times import SECOND, human_duration
+from hypercell.api.docker.times import human_duration
 from hypercell.api.http import Response, encode
 from hypercell.base.digits import is_digits
+from hypercell.base.durations import SECOND
 from hypercell.base.errors import HypercellError, InvalidArgument, NotFound
 from hypercell.cloud.contract import ContainerView, Status
 from hypercell.images import reference

@@ -9,8 +9,8 @@ from typing import Any
 from hypercell.api.docker.engine import Call
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import timestamp
-from hypercell.api.docker.times import SECOND
 from hypercell.api.http import StreamResponse, Version, encode
+from hypercell.base.durations import SECOND
 from hypercell.base.errors import InvalidArgument
 from hypercell.cloud.contract import Event
 

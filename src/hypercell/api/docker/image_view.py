@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from hypercell.api.docker.times import SECOND, parse_timestamp, rfc3339
+from hypercell.api.docker.times import parse_timestamp, rfc3339
 from hypercell.api.http import Version
+from hypercell.base.durations import SECOND
 from hypercell.images.contract import Image, ImageConfig
 
 Json = dict[str, Any]

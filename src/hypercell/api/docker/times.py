@@ -7,23 +7,12 @@ import re
 import time
 from datetime import UTC, datetime, timedelta, timezone
 
+from hypercell.base.durations import SECOND, parse_duration
 from hypercell.base.errors import InvalidArgument
 
-SECOND = 1_000_000_000
 ZERO_TIME = "0001-01-01T00:00:00Z"
 """Go's zero time: what docker says for "never"."""
 
-_UNITS = {
-    "ns": 1,
-    "us": 1000,
-    "µs": 1000,
-    "μs": 1000,
-    "ms": 1_000_000,
-    "s": SECOND,
-    "m": 60 * SECOND,
-    "h": 3600 * SECOND,
-}
-_TERM = re.compile(r"(\d{0,18})(?:\.(\d{0,18}))?(ns|us|µs|μs|ms|s|m|h)", re.ASCII)
 _UNIX = re.compile(r"(-?\d{1,12})(?:\.(\d{1,18}))?", re.ASCII)
 _STAMP = re.compile(
     r"(\d{4})-(\d{2})-(\d{2})"
@@ -31,27 +20,6 @@ _STAMP = re.compile(
     r"(Z|z|[+-]\d{2}:\d{2})?",
     re.ASCII,
 )
-
-
-def parse_duration(text: str) -> int:
-    """A Go duration (`1h30m`, `-1.5s`) in nanoseconds. Raises `ValueError`."""
-    sign = -1 if text.startswith("-") else 1
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest == "0":
-        return 0
-    total, position = 0, 0
-    while position < len(rest):
-        match = _TERM.match(rest, position)
-        if match is None or not (match[1] or match[2]):
-            raise ValueError(f"invalid duration {text!r}")
-        unit = _UNITS[match[3]]
-        fraction = match[2] or ""
-        total += int(match[1] or 0) * unit
-        total += int(fraction or 0) * unit // 10 ** len(fraction)
-        position = match.end()
-    if not position or total >= 1 << 63:
-        raise ValueError(f"invalid duration {text!r}")
-    return sign * total
 
 
 def parse_timestamp(text: str, field: str, now_ns: int | None = None) -> int:

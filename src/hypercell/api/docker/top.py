@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypercell.api.docker.engine import Call
-from hypercell.api.docker.times import SECOND
 from hypercell.api.http import Response, json_response
+from hypercell.base.durations import SECOND
 from hypercell.base.errors import InvalidArgument, Unsupported
 
 Row = Mapping[str, Any]
