@@ -223,7 +223,8 @@ class ExecAttachment:
             stream.acknowledge(stream.position)
         # Whoever asks for the exit code now shall get one, unless the process closed its output and lives on.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._exec.exited.wait(), _EXIT_AFTER_EOF)
+            async with asyncio.timeout(_EXIT_AFTER_EOF):  # `wait_for` may swallow a cancellation
+                await self._exec.exited.wait()
 
     async def _next(self) -> tuple[Output, bytes, OutputStream] | None:
         if self._queue.empty():
