@@ -13,6 +13,10 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.images.archives import changes, words
 
 
+def check(test: list[str], **more: int) -> dict[str, Any]:
+    return {"Healthcheck": {"Test": test, **more}}
+
+
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
@@ -36,6 +40,13 @@ from hypercell.images.archives import changes, words
         (["STOPSIGNAL 9"], {"StopSignal": "9"}),
         (["STOPSIGNAL RTMIN+3"], {"StopSignal": "RTMIN+3"}),
         (["ONBUILD RUN x"], {}),
+        (["HEALTHCHECK CMD curl -f localhost || exit 1"], check(["CMD-SHELL", "curl -f localhost || exit 1"])),
+        (['HEALTHCHECK cmd ["/check", "a b"]'], check(["CMD", "/check", "a b"])),
+        (["HEALTHCHECK CMD true", "HEALTHCHECK none"], check(["NONE"])),
+        (
+            ["HEALTHCHECK --interval=1m --timeout=2s  --start-period=0s --start-interval=1.5s --retries=4 CMD true"],
+            check(["CMD-SHELL", "true"], Interval=60 * 10**9, Timeout=2 * 10**9, StartInterval=1500 * 10**6, Retries=4),
+        ),
     ],
 )
 def test_instructions_edit_the_config_as_docker_does(lines: list[str], expected: dict[str, Any]) -> None:
@@ -47,7 +58,10 @@ def test_instructions_edit_the_config_as_docker_does(lines: list[str], expected:
     [
         "", "CMD", "RUN rm -rf /", "FROM x", "COPY a b", "ENV A", "ENV =x", "ENV A=1 B", "LABEL 'a", "EXPOSE nope",
         "EXPOSE 0", "EXPOSE 70000", "USER a b", "VOLUME /", "VOLUME [\"\"]", "STOPSIGNAL SIGNOPE", "STOPSIGNAL 65",
-        "ENV A=${B", "ENV A=${B?x}", "CMD a\0b",
+        "ENV A=${B", "ENV A=${B?x}", "CMD a\0b", "HEALTHCHECK x", "HEALTHCHECK CMD", "HEALTHCHECK CMD []",
+        "HEALTHCHECK NONE x", "HEALTHCHECK --interval=1us CMD x", "HEALTHCHECK --interval=-1s CMD x",
+        "HEALTHCHECK --timeout=5 CMD x", "HEALTHCHECK --retries=-1 CMD x", "HEALTHCHECK --retries=1",
+        "HEALTHCHECK --odd=1 CMD x",
     ],
 )  # fmt: skip
 def test_a_wrong_instruction_is_refused(line: str) -> None:
@@ -55,7 +69,10 @@ def test_a_wrong_instruction_is_refused(line: str) -> None:
         changes.apply([line], {})
 
 
-@given(st.text(max_size=40), st.sampled_from(["ENV", "LABEL", "EXPOSE", "VOLUME", "USER", "WORKDIR", "STOPSIGNAL"]))
+@given(
+    st.text(max_size=40),
+    st.sampled_from(["ENV", "LABEL", "EXPOSE", "VOLUME", "USER", "WORKDIR", "STOPSIGNAL", "HEALTHCHECK"]),
+)
 def test_any_text_is_either_refused_or_understood(text: str, name: str) -> None:
     with contextlib.suppress(InvalidArgument):
         changes.apply([f"{name} {text}"], {"Env": ["A=1"]})

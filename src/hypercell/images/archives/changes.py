@@ -16,6 +16,7 @@ from typing import Any
 
 from hypercell.base.errors import InvalidArgument
 from hypercell.images import config
+from hypercell.images.archives.healthcheck import health_check
 from hypercell.images.archives.words import expand, split
 
 RunConfig = dict[str, Any]
@@ -137,6 +138,10 @@ def _stop_signal(run: RunConfig, rest: str) -> None:
     run["StopSignal"] = name
 
 
+def _healthcheck(run: RunConfig, rest: str) -> None:
+    run["Healthcheck"] = health_check(rest, _json_list)
+
+
 def _single(run: RunConfig, rest: str, what: str) -> str:
     words = _words(run, rest)
     if len(words) != 1:
@@ -149,6 +154,7 @@ _INSTRUCTIONS: dict[str, Callable[[RunConfig, str], None]] = {
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "STOPSIGNAL": _stop_signal,
     "USER": _user,
