@@ -290,6 +290,53 @@ def test_logs_in_every_form(tour: Daemon) -> None:
         tour.docker("rm", "-f", "talker")
 
 
+def until_health_is(tour: Daemon, name: str, status: str) -> None:
+    deadline = time.monotonic() + 60
+    while output(tour, "inspect", "-f", "{{.State.Health.Status}}", name) != status:
+        assert time.monotonic() < deadline, output(tour, "inspect", "-f", "{{json .State}}", name)
+        time.sleep(0.1)
+
+
+def test_health_goes_from_starting_to_healthy_to_unhealthy(tour: Daemon) -> None:
+    options = ["--health-cmd", "echo looked; test -e /well", "--health-interval", "500ms", "--health-retries", "2"]
+    options += ["--health-start-period", "1h", "--health-start-interval", "500ms"]
+    tour.docker("run", "-d", "--name", "patient", *options, IMAGE, "sleep", "1000")
+    since = output(tour, "inspect", "-f", "{{.State.StartedAt}}", "patient")
+    try:
+        assert output(tour, "inspect", "-f", "{{.State.Health.Status}}", "patient") == "starting"
+        assert output(tour, "ps", "--filter", "health=starting", "--format", "{{.Status}}").endswith(
+            "(health: starting)"
+        )
+        tour.docker("exec", "patient", "touch", "/well")
+        until_health_is(tour, "patient", "healthy")
+        assert output(tour, "ps", "--filter", "health=healthy", "--format", "{{.Names}}") == "patient"
+        tour.docker("exec", "patient", "rm", "/well")
+        until_health_is(tour, "patient", "unhealthy")
+        last = json.loads(output(tour, "inspect", "-f", "{{json .State.Health}}", "patient"))
+        assert last["FailingStreak"] >= 2
+        assert (last["Log"][-1]["ExitCode"], last["Log"][-1]["Output"]) == (1, "looked\n")
+        assert tour.hypercell("ps", "--filter", "name=patient", "--format", "{{.Status}}").stdout.endswith(
+            "(unhealthy)\n"
+        )
+        filters = ["--filter", "container=patient", "--filter", "event=health_status", "--format", "{{.Action}}"]
+        told = output(tour, "events", "--since", since, "--until", str(int(time.time()) + 1), *filters).splitlines()
+        assert told[:2] == ["health_status: healthy", "health_status: unhealthy"]
+    finally:
+        tour.docker("rm", "-f", "patient")
+
+
+def test_a_health_check_that_takes_too_long_is_killed(tour: Daemon) -> None:
+    slow = ["--health-cmd", "echo slow; exec sleep 600", "--health-interval", "100ms", "--health-timeout", "3s"]
+    tour.hypercell("run", "-d", "--name", "stuck", *slow, "--health-retries", "1", IMAGE, "sleep", "1000")
+    try:
+        until_health_is(tour, "stuck", "unhealthy")
+        log = json.loads(output(tour, "inspect", "-f", "{{json .State.Health.Log}}", "stuck"))
+        assert (log[0]["ExitCode"], log[0]["Output"]) == (-1, "Health check exceeded timeout (3s): slow\n")
+        assert output(tour, "top", "stuck").count("sleep 600") <= 1, "what took too long was not killed"
+    finally:
+        tour.docker("rm", "-f", "stuck")
+
+
 # Into a running container
 
 

@@ -48,6 +48,7 @@ def ps_command(
     \b
     hypercell ps -a
     hypercell ps --filter status=exited --format json
+    hypercell ps --filter health=unhealthy
     """
     limit = 1 if latest else last
     query = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hypercell.cli import parse, terminal
+from hypercell.cli import health, parse, terminal
 from hypercell.cli.attach import Waiter, converse, open_attach
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit, start_failure
@@ -67,6 +67,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--rm", is_flag=True, help="Remove it when it ends."),
     click.option("--stop-signal", default="", help="Signal that stops it (default: the image's, else SIGTERM)."),
     click.option("--stop-timeout", type=int, help="Seconds from that signal to SIGKILL (default 10)."),
+    *health.OPTIONS,
     click.option("-p", "--publish", multiple=True, metavar="[[IP:]HOST:]PORT[/PROTO]", help="Publish a port."),
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
     # Offered by no help as long as the daemon refuses it, and says what to do instead.
@@ -153,6 +154,7 @@ def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
         "AttachStderr": attach,
         "StopSignal": options["stop_signal"] or None,
         "StopTimeout": options["stop_timeout"],
+        "Healthcheck": health.health_check(options),
         "HostConfig": host,
     }
 
@@ -217,6 +219,7 @@ def run_command(
     hypercell run --rm busybox echo hello
     hypercell run --rm -it busybox sh
     hypercell run -d --name web --size m1 -p 8080:80 nginx
+    hypercell run -d --health-cmd "wget -qO- localhost || exit 1" --health-interval 10s nginx
     """
     keys = terminal.detach_sequence(detach_keys)
     if options["tty"] and options["interactive"] and not detach and not terminal.stdin_is_tty():

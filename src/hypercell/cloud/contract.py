@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from hypercell.node.admission import Waiting
+from hypercell.node.health import Health, HealthStatus
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.trace import Trace
 from hypercell.node.types import (
@@ -36,6 +37,9 @@ __all__ = [
     "Events",
     "ExecRequest",
     "ExecView",
+    "Health",
+    "HealthRequest",
+    "HealthStatus",
     "LogQuery",
     "LogRecord",
     "Output",
@@ -62,6 +66,20 @@ MIN_DISK = 64 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
+class HealthRequest:
+    """How to find out whether a container is well, as docker says it. Times in nanoseconds; what is empty or 0 the
+    image says, or else docker's defaults."""
+
+    test: tuple[str, ...] = ()
+    """`NONE`, or `CMD` and a command, or `CMD-SHELL` and a line for the shell."""
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ContainerRequest:
     image: str
     """As the user wrote it: a reference, an id or a prefix of one."""
@@ -84,6 +102,9 @@ class ContainerRequest:
     stop_signal: str = ""
     stop_timeout: int | None = None
     """Seconds; None: 10. Negative: wait for ever."""
+    health: HealthRequest | None = None
+    shell: tuple[str, ...] = ()
+    """What runs the line of a `CMD-SHELL`; empty: /bin/sh."""
     size: str = ""
     """A size class; empty: the default, unless memory or cpus say otherwise."""
     memory: int = 0

@@ -10,7 +10,7 @@ from typing import Any
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument
 from hypercell.base.ids import new_id
-from hypercell.cloud import codec, oci, signals
+from hypercell.cloud import codec, health, oci, signals
 from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.names import Names
@@ -101,8 +101,12 @@ def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerS
         init=request.init,
         restart=request.restart,
         auto_remove=request.auto_remove,
+        health=health.carried_out(request.health, request.shell),
     )
     check_size((spec.oci, spec.files), "the command, environment and profiles together")
+    if spec.health is not None:
+        probe = {**document["process"], "args": spec.health.args}
+        check_size(probe, "the health check's command and the environment together")
     return spec
 
 

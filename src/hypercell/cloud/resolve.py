@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
-from hypercell.cloud import signals
+from hypercell.cloud import health, signals
 from hypercell.cloud.contract import ContainerRequest, PublishedPort
 from hypercell.cloud.validate import MAX_PUBLISHED, check_labels, check_published_count, exposed_ports
 from hypercell.images.contract import Image
@@ -60,6 +60,7 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
         env=_env(request.env, config.env),
         entrypoint=entrypoint,
         command=command,
+        health=health.merged(request.health, health.of_image(config.healthcheck, warnings)),
         exposed=tuple(f"{port}/{protocol}" for port, protocol in exposed),
         shm_size=request.shm_size or DEFAULT_SHM_SIZE,
         size=size.name if request.size or not (request.memory or request.nano_cpus) else "",

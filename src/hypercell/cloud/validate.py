@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from hypercell.base.errors import Conflict, InvalidArgument, Unsupported
 from hypercell.base.ids import is_name
 from hypercell.base.sizes import MIB, SIZES, size_named
-from hypercell.cloud import capabilities, signals, tmpfs
+from hypercell.cloud import capabilities, health, signals, tmpfs
 from hypercell.cloud.contract import ContainerRequest, PublishedPort, RestartPolicy
 from hypercell.vm.factory import Isolation
 
@@ -42,6 +42,8 @@ def validate(request: ContainerRequest) -> None:
     if request.name:
         check_name(request.name)
     _check_process(request)
+    if request.health is not None:
+        health.check(request.health)
     _check_host_names(request)
     check_limits(request)
     _check_security(request)

@@ -64,7 +64,7 @@ class Views:
         pod, execs = container.pod, container.execs
         pid = pod.vm.pid if pod.vm is not None and container.run is not None else None
         running = tuple(exec_.id for exec_ in execs.values() if exec_.running) if execs else ()
-        made_of = (container.record, pod.port, container.status, pid, running)
+        made_of = (container.record, pod.port, container.status, container.health, pid, running)
         known = self._briefs.get(container.id)
         if known is None or known[0] != made_of:
             known = self._briefs[container.id] = (made_of, self._made(container))

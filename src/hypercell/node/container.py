@@ -21,9 +21,11 @@ from hypercell.node.attach import ContainerAttachment, RunInput
 from hypercell.node.exec import Exec, ExecAttachment
 from hypercell.node.exec_eviction import evict
 from hypercell.node.guest_state import ContainerState
+from hypercell.node.health import Health, HealthStatus
 from hypercell.node.logs import Log
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import Pod
+from hypercell.node.probing import Prober
 from hypercell.node.records import Phase, Record
 from hypercell.node.restart_policy import Backoff
 from hypercell.node.run import Ending, Run
@@ -72,6 +74,12 @@ class Container:
         self.pending_restart: asyncio.Task[None] | None = None
         self.execs: dict[str, Exec] = {}
         self.console = (24, 80)
+        self.health: Health | None = None
+        """None: it has no health check, or never ran."""
+        if record.spec.health is not None and record.ever_started:
+            self.health = Health(HealthStatus.STARTING).ceased()
+        self.prober: Prober | None = None
+        """Of its run, if it has a health check."""
         self.trace: Trace | None = None
         """Of its last start in this daemon's life."""
         self.forget: Callable[[], None] = lambda: None
@@ -103,6 +111,7 @@ class Container:
             started_ns=record.started_ns,
             finished_ns=record.finished_ns,
             restart_count=record.restart_count,
+            health=self.health,
         )
 
     def emit(self, action: str, **attributes: str) -> None:
@@ -230,8 +239,7 @@ class Container:
         await agent.request("process.signal", members, bound)
         if self.status is Status.PAUSED:  # a frozen process hears nothing
             await agent.request("container.resume", {"container": self.id}, bound)
-            if self.status is Status.PAUSED:  # it may have ended before the answer came
-                self.status = Status.RUNNING
+            self._resumed()
 
     async def end_by_force(self, run: Run) -> None:
         """SIGKILL; and if the guest does not do it, end the VM."""
@@ -293,15 +301,23 @@ class Container:
         if run is not self.run:  # it ended before the answer came
             self.agent()
         self.status = Status.PAUSED
+        if self.prober is not None:
+            self.prober.pause()
         self.emit("pause")
 
     async def unpause(self) -> None:
         if self.status is not Status.PAUSED:
             raise Conflict(f"container {self.id} is not paused")
         await self.agent().request("container.resume", {"container": self.id}, self.services.bounds.request)
-        if self.status is Status.PAUSED:
-            self.status = Status.RUNNING
+        self._resumed()
         self.emit("unpause")
+
+    def _resumed(self) -> None:
+        if self.status is not Status.PAUSED:  # it ended before the answer came
+            return
+        self.status = Status.RUNNING
+        if self.prober is not None:
+            self.prober.resume()
 
     async def resize(self, rows: int, columns: int) -> None:
         """The size of its terminal, now or at its next start."""
@@ -339,9 +355,9 @@ class Container:
 
     def keep_exec(self, exec_: Exec) -> None:
         self.execs[exec_.id] = exec_
-        exec_.on_exit = self._on_exec_exit
+        exec_.on_exit = self.on_exec_exit
 
-    def _on_exec_exit(self, exec_: Exec) -> None:
+    def on_exec_exit(self, exec_: Exec) -> None:
         self.emit("exec_die", execID=exec_.id, exitCode=str(exec_.exit_code))
 
     async def start_exec(
@@ -350,6 +366,18 @@ class Container:
         if self.status is Status.PAUSED:
             raise Conflict(f"container {self.id} is paused, unpause the container before exec")
         return await exec_.start(self.agent(), detach, console_size)
+
+    # Health
+
+    def begin_probing(self) -> None:
+        """Its program runs, and its status says so."""
+        if self.record.spec.health is not None:
+            self.prober = Prober(self, self.record.spec.health)
+
+    def end_probing(self) -> None:
+        if self.prober is not None:
+            self.prober.end()
+            self.prober = None
 
     async def wait(self, condition: str, ready: Callable[[], None] | None) -> tuple[int, str]:
         """(exit code, error); see the contract of the cloud."""

@@ -58,6 +58,7 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
     if not vanishes:  # the row goes anyway
         await _write_down(container)
     crash_point("exit-recorded")
+    container.end_probing()
     await _end_execs(container)
     await _withdraw_ports(container)
     container.run = None

@@ -128,6 +128,7 @@ async def _adopt(container: Container, found: Mapping[str, ContainerState], stat
             known.adopt(agent, process)
     run.adopt(agent, state.init, container.output, container.input)
     pod.watch()
+    container.begin_probing()
     log.info("adopted container %s", container.id[:12])
 
 

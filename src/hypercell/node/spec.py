@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypercell.base.typed import build, text
+from hypercell.node.health import HealthCheck
 from hypercell.node.network import Port, PublishedPort
 from hypercell.node.types import RestartPolicy
 
@@ -54,6 +55,7 @@ class ContainerSpec:
     """Run under the guest's tiny init, which reaps orphans and passes signals on."""
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = False
+    health: HealthCheck | None = None
 
     @property
     def args(self) -> list[str]:

@@ -75,6 +75,7 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     container.record = replace(container.record, phase=Phase.RUNNING, started_ns=time.time_ns())
     container.pod.watch()
     container.emit("start")
+    container.begin_probing()
     for event in container.early_events:
         container.on_event(event)
     tasks = container.services.tasks

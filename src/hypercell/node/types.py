@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Protocol
 
+from hypercell.node.health import Health
+
 OPERATOR_TENANT = "default"
 """Whoever speaks on the local socket."""
 
@@ -48,6 +50,8 @@ class State:
     started_ns: int = 0
     finished_ns: int = 0
     restart_count: int = 0
+    health: Health | None = None
+    """None: it has no health check, or never ran."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,10 @@ class Tree:
     def write(self, path: str, data: bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> None:
         self._place(_normal(path), Node(stat.S_IFREG | mode, data, uid=uid, gid=gid))
 
+    def remove(self, path: str) -> None:
+        """A file."""
+        del self._nodes[_normal(path)]
+
     def is_directory(self, path: str) -> bool:
         node = self._nodes.get(_normal(path))
         return node is not None and node.is_directory

@@ -15,7 +15,7 @@ from hypercell.api.http import Response, encode
 from hypercell.base.digits import is_digits
 from hypercell.base.durations import SECOND
 from hypercell.base.errors import HypercellError, InvalidArgument, NotFound
-from hypercell.cloud.contract import ContainerView, Status
+from hypercell.cloud.contract import ContainerView, HealthStatus, Status
 from hypercell.images import reference
 
 Json = dict[str, Any]
@@ -26,7 +26,7 @@ _ACCEPTED = frozenset(
 _STATES = frozenset(str(status) for status in Status)
 _ANNOTATED = (1, 46)
 """The API's version from which on a summary has annotations."""
-_HEALTH = frozenset(("none", "starting", "healthy", "unhealthy"))
+_HEALTH = frozenset(("none", *HealthStatus))
 
 
 async def list_containers(call: Call) -> Response:
@@ -104,7 +104,7 @@ def status_text(view: ContainerView, now_ns: int) -> str:
     state = view.state
     match state.status:
         case Status.RUNNING:
-            return f"Up {human_duration(now_ns - state.started_ns)}"
+            return f"Up {human_duration(now_ns - state.started_ns)}{_health_text(view)}"
         case Status.PAUSED:
             return f"Up {human_duration(now_ns - state.started_ns)} (Paused)"
         case Status.RESTARTING:
@@ -119,6 +119,13 @@ def status_text(view: ContainerView, now_ns: int) -> str:
             if not state.finished_ns:
                 return "Created"
             return f"Exited ({state.exit_code}) {human_duration(now_ns - state.finished_ns)} ago"
+
+
+def _health_text(view: ContainerView) -> str:
+    health = view.state.health
+    if health is None:
+        return ""
+    return " (health: starting)" if health.status is HealthStatus.STARTING else f" ({health.status})"
 
 
 def ports_json(view: ContainerView) -> list[Json]:
@@ -214,7 +221,10 @@ def _passes(view: ContainerView, filters: Filters) -> bool:
         return False
     if not filters.labels(view.request.labels) or not filters.exact("status", str(view.state.status)):
         return False
-    if not filters.exact("health", "none") or filters.get("volume") or filters.flag("is-task", False):
+    health = view.state.health
+    if not filters.exact("health", "none" if health is None else str(health.status)):
+        return False
+    if filters.get("volume") or filters.flag("is-task", False):
         return False
     if "exited" in filters:
         ended = not is_alive(view) and view.state.started_ns > 0

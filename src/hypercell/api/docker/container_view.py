@@ -8,7 +8,7 @@ from typing import Any
 from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
-from hypercell.cloud.contract import ContainerRequest, ContainerView, Status, Trace
+from hypercell.cloud.contract import ContainerRequest, ContainerView, Health, HealthRequest, Status, Trace
 from hypercell.node.network import PublishedPort
 
 Json = dict[str, Any]
@@ -126,7 +126,7 @@ def _milliseconds(seconds: float) -> float:
 
 def state_json(view: ContainerView) -> Json:
     state = view.state
-    return {
+    document: Json = {
         "Status": str(state.status),
         "Running": is_alive(view),
         "Paused": state.status == Status.PAUSED,
@@ -138,6 +138,25 @@ def state_json(view: ContainerView) -> Json:
         "Error": state.error,
         "StartedAt": rfc3339(state.started_ns),
         "FinishedAt": rfc3339(state.finished_ns),
+    }
+    if state.health is not None:
+        document["Health"] = health_json(state.health)
+    return document
+
+
+def health_json(health: Health) -> Json:
+    return {
+        "Status": str(health.status),
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(result.start_ns),
+                "End": rfc3339(result.end_ns),
+                "ExitCode": result.exit_code,
+                "Output": result.output,
+            }
+            for result in health.log
+        ],
     }
 
 
@@ -169,7 +188,24 @@ def config_json(view: ContainerView) -> Json:
         document["StopSignal"] = view.stop_signal
     if request.stop_timeout is not None:
         document["StopTimeout"] = request.stop_timeout
+    if request.health is not None:
+        document["Healthcheck"] = health_check_json(request.health)
+    if request.shell:
+        document["Shell"] = list(request.shell)
     return document | echo
+
+
+def health_check_json(health: HealthRequest) -> Json:
+    """Without what it leaves open, as docker."""
+    values = {
+        "Test": list(health.test),
+        "Interval": health.interval,
+        "Timeout": health.timeout,
+        "StartPeriod": health.start_period,
+        "StartInterval": health.start_interval,
+        "Retries": health.retries,
+    }
+    return {name: value for name, value in values.items() if value}
 
 
 def _command(view: ContainerView) -> list[str] | None:

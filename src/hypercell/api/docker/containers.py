@@ -39,6 +39,8 @@ async def create_container(call: Call) -> Response:
     request = parsed.request
     if call.version < (1, 25):
         request = replace(request, auto_remove=False)  # such a client removes its containers itself
+    if call.version < (1, 44) and request.health is not None:
+        request = replace(request, health=replace(request.health, start_interval=0))  # it means something else by that
     await _check_platform(engine, request, call.query.get("platform"))
     request = await _fill_from_image(engine, request)
     request = await _fill_gateway(engine, request)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from hypercell.api.docker.create.health import parse_health
 from hypercell.api.docker.create.ports import parse_port
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
 
 _ECHOED_FLAGS = ("AttachStdin", "AttachStdout", "AttachStderr", "ArgsEscaped")
-_ECHOED_LISTS = ("OnBuild", "Shell")
-"""For `docker build` only: they change nothing in a container that runs."""
+_ECHOED_LISTS = ("OnBuild",)
+"""For `docker build` only: nothing in a container that runs."""
 
 
 def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +25,6 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
         if values := fields.texts(name):
             echo[name] = list(values)
     _refuse_volumes(fields)
-    _check_health(fields, echo)
     if fields.text("MacAddress"):
         raise Unsupported("MacAddress cannot be chosen yet", "leave it out: every container gets one of its own")
     request = {
@@ -42,6 +42,8 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
         "stdin_once": fields.flag("StdinOnce"),
         "stop_signal": fields.text("StopSignal", limit=32),
         "stop_timeout": fields.optional_number("StopTimeout", low=-1, high=1 << 31),
+        "health": parse_health(fields),
+        "shell": fields.texts("Shell") or (),
         "exposed": tuple(parse_port(port, fields.name("ExposedPorts")) for port in fields.mapping("ExposedPorts")),
     }
     if fields.flag("NetworkDisabled"):
@@ -83,17 +85,3 @@ def _host_name(fields: Fields, key: str) -> str:
 def _refuse_volumes(fields: Fields) -> None:
     if volumes := fields.mapping("Volumes"):
         raise Unsupported(f"Volumes ({next(iter(volumes))}) are not built yet", "files live in the container itself")
-
-
-def _check_health(fields: Fields, echo: dict[str, Any]) -> None:
-    check = fields.object("Healthcheck")
-    if check is None:
-        return
-    test = check.texts("Test") or ()
-    for name in ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"):
-        check.number(name, low=0)
-    check.finish()
-    if test and test != ("NONE",):
-        raise Unsupported("Healthcheck is not built yet", "create the container with --no-healthcheck")
-    if test:
-        echo["Healthcheck"] = {"Test": ["NONE"]}

@@ -25,7 +25,4 @@ def _warnings(config: ImageConfig) -> tuple[str, ...]:
     if config.volumes:
         paths = ", ".join(config.volumes)[:1000]
         warnings.append(f"The image declares volumes ({paths}): until volumes are built they live in the container.")
-    test = (config.healthcheck or {}).get("Test")
-    if test and test not in (["NONE"], ("NONE",)):
-        warnings.append("The image declares a health check: it is not run until health checks are built.")
     return tuple(warnings)
