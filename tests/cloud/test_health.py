@@ -89,6 +89,7 @@ class TestImage:
             {"Test": "true"},
             {"Test": ["CMD", 1]},
             {"Test": ["FOO", "x"]},
+            {"Test": ["\x1b[31m", "x"]},
             {"Test": ["CMD", "a\0"]},
             {"Interval": 1},
             {"Interval": -SECOND},

@@ -37,7 +37,8 @@ def check(health: HealthRequest) -> None:
     kind, *words = health.test
     if kind not in (EXECUTED, OF_SHELL):
         known = f"{EXECUTED}, {OF_SHELL} or {NONE}"
-        raise InvalidArgument(f"Unknown healthcheck type '{kind[:100]}' (expected '{EXECUTED}')", known)
+        shown = "".join(char if char.isprintable() else "?" for char in kind[:100])
+        raise InvalidArgument(f"Unknown healthcheck type '{shown}' (expected '{EXECUTED}')", known)
     if not words or not words[0]:
         raise InvalidArgument(f"Test in Healthcheck names no command after '{kind}'", "name one, or say NONE")
     if any("\0" in word for word in words):

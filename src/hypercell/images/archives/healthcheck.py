@@ -39,7 +39,7 @@ def health_check(text: str, exec_form: Callable[[str], list[str] | None]) -> dic
             raise InvalidArgument("HEALTHCHECK NONE takes no arguments")
         return {"Test": ["NONE"]}
     if kind.upper() != "CMD":
-        raise InvalidArgument(f'Unknown type "{kind[:50]}" in HEALTHCHECK (try CMD)')
+        raise InvalidArgument(f"Unknown type {kind[:50]!r} in HEALTHCHECK (try CMD)")
     words = exec_form(rest)
     if not rest or words == []:
         raise InvalidArgument("Missing command after HEALTHCHECK CMD")
@@ -51,13 +51,13 @@ def _duration(name: str, text: str) -> int:
     try:
         duration = parse_duration(text)
     except ValueError:
-        raise InvalidArgument(f"--{name}={text[:50]} is no duration", "write it as 30s, 1m30s or 500ms") from None
+        raise InvalidArgument(f"--{name}: {text[:50]!r} is no duration", "write it as 30s, 1m30s or 500ms") from None
     if duration and duration < _MINIMUM:
-        raise InvalidArgument(f"--{name}={text[:50]} cannot be less than 1ms")
+        raise InvalidArgument(f"--{name}: {text[:50]!r} is less than 1ms")
     return duration
 
 
 def _retries(text: str) -> int:
     if not is_digits(text, 9):
-        raise InvalidArgument(f"--retries={text[:50]} must be a number that is not negative")
+        raise InvalidArgument(f"--retries: {text[:50]!r} is no number, or negative")
     return int(text)
