@@ -12,10 +12,11 @@ import pytest
 
 from hypercell.agent.fake import Faults
 from hypercell.agent.fake.process import Process
+from hypercell.base.errors import Conflict
 from hypercell.cloud.contract import ContainerView, HealthRequest, HealthStatus, Status
 from hypercell.node.health import Health, HealthCheck, ProbeResult
 from hypercell.node.probing import Prober
-from tests.support.house import House, T, eventually
+from tests.support.house import House, Resident, T, eventually
 
 MS = 10**6
 HOUR = 3600 * 10**9
@@ -204,6 +205,16 @@ async def test_while_it_is_paused_nobody_probes_and_the_probe_under_way_is_kille
     assert told(home, ident) == []
 
 
+async def test_a_pause_that_fails_leaves_it_probed(home: House) -> None:
+    ident = await sleeper(home)
+    await until_is(home, ident, UNHEALTHY)
+    home.machine.guest(ident).faults.errors["container.pause"] = ("busy", "the container's processes do not stop")
+    with pytest.raises(Conflict):
+        await home.containers.pause(T, ident)
+    make_well(home, ident)
+    await until_is(home, ident, HEALTHY)
+
+
 async def test_a_signal_that_thaws_a_container_has_it_probed_again(home: House) -> None:
     ident = await home.run("stubborn", health=QUICK)
     await home.containers.pause(T, ident)
@@ -250,18 +261,40 @@ async def test_no_task_is_left_of_a_container_that_ended_in_the_middle_of_a_prob
     await eventually(none)
 
 
-async def test_an_adopted_container_goes_on_being_probed_and_its_old_probe_is_ended(home: House) -> None:
-    ident = await sleeper(home, test=("CMD", "stubborn"))
-    await until(home, ident, lambda view: len(processes(home, ident)) == 2)
-    (old,) = [process for process in processes(home, ident) if process.name != "init"]
+async def probes(home: Resident, ident: str) -> list[int]:
+    """The pids of those that run."""
+    return [row["pid"] for row in await home.containers.top(T, ident) if row["args"] == ["sleep", "6000"]]
+
+
+async def test_an_adopted_container_goes_on_being_probed_and_its_old_probe_is_ended(any_home: Resident) -> None:
+    home = any_home
+    ident = await home.run("sleep", "infinity", health=replace(QUICK, test=("CMD", "sleep", "6000")))
+    await eventually(lambda: one(home, ident, 0))
+    (old,) = await probes(home, ident)
     await home.reopen()
-    assert (await until_is(home, ident, STARTING)).failing_streak == 0
+    health = (await home.view(ident)).state.health
+    assert health is not None and (health.status, health.failing_streak) == (STARTING, 0)
+    await eventually(lambda: one(home, ident, old))
 
-    async def replaced() -> bool:
-        names = [process.name for process in processes(home, ident)]
-        return old.status == "exited" and len(names) == 2 and old.name not in names
 
-    await eventually(replaced)
+async def one(home: Resident, ident: str, other_than: int) -> bool:
+    found = await probes(home, ident)
+    return len(found) == 1 and found[0] != other_than
+
+
+async def test_a_pause_kills_the_probe_under_way_in_every_guest(any_home: Resident) -> None:
+    home = any_home
+    ident = await home.run("sleep", "infinity", health=replace(QUICK, test=("CMD", "sleep", "6000")))
+    await eventually(lambda: one(home, ident, 0))
+    (old,) = await probes(home, ident)
+    await home.containers.pause(T, ident)
+
+    async def none() -> bool:
+        return await probes(home, ident) == []
+
+    await eventually(none)
+    await home.containers.unpause(T, ident)
+    await eventually(lambda: one(home, ident, old))
 
 
 async def test_an_adopted_container_becomes_well_again(home: House) -> None:

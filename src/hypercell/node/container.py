@@ -296,8 +296,16 @@ class Container:
     async def pause(self) -> None:
         if self.status is Status.PAUSED:
             raise Conflict(f"container {self.id} is already paused")
-        run = self.run
-        await self.agent().request("container.pause", {"container": self.id}, self.services.bounds.request)
+        run, prober = self.run, self.prober
+        agent = self.agent()
+        if prober is not None:
+            await prober.halt()
+        try:
+            await agent.request("container.pause", {"container": self.id}, self.services.bounds.request)
+        except HypercellError:
+            if prober is not None and prober is self.prober:
+                prober.resume()
+            raise
         if run is not self.run:  # it ended before the answer came
             self.agent()
         self.status = Status.PAUSED

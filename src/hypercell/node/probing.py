@@ -43,25 +43,31 @@ class Prober:
         return self._container.health
 
     def resume(self) -> None:
-        """Go on, unless it does not run or is probed already."""
+        """Go on, unless it is paused or probed already."""
         if self._task is None and self._container.status is Status.RUNNING:
             self._task = self._container.services.tasks.spawn(self._watch(), f"health of {self._container.id[:12]}")
 
-    def pause(self) -> None:
-        """A probe under way is killed, and its result is not taken."""
+    async def halt(self) -> None:
+        """Before a pause, since a process that dies in a frozen container makes it look thawed: a probe under way is
+        killed, and its result is not taken."""
         self._stop()
         if self._probe is not None and self._probe.under_way:
-            self._container.services.tasks.spawn(self._probe.kill(), f"end of a probe of {self._container.id[:12]}")
+            await self._probe.kill()
+
+    def pause(self) -> None:
+        """It is paused."""
+        self._stop()
+        self._container.health = self.health.ceased()
 
     def end(self) -> None:
         """The run is over, and no process of it outlives that."""
         self._stop()
+        self._container.health = self.health.ceased()
 
     def _stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             self._task = None
-        self._container.health = self.health.ceased()
 
     async def _kill(self, exec_: Exec) -> None:
         await self._container.recovered.wait()
