@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from hypercell.api.daemon_log import escape
 from hypercell.api.docker.archive import go_mode
+from hypercell.api.docker.credentials import parse_credentials
 from hypercell.api.docker.decompress import decompressed
 from hypercell.api.docker.detach import DEFAULT_KEYS, KeyFilter, parse_keys
 from hypercell.api.docker.errors import message
@@ -26,7 +27,7 @@ from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.framing import MULTIPLEXED, RAW, frame, media_type
 from hypercell.api.docker.image_list import reference_pattern
 from hypercell.api.docker.patterns import Pattern
-from hypercell.api.docker.pull import parse_credentials, pull_reference
+from hypercell.api.docker.pull import pull_reference
 from hypercell.api.docker.times import human_duration, parse_timestamp, rfc3339, rfc3339_fixed
 from hypercell.api.docker.top import clock
 from hypercell.api.http import split_version

@@ -104,7 +104,7 @@ class FakeRegistry:
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
     first = await reader.readline()
-    if not re.match(rb"(GET|POST|HEAD) ", first):
+    if not re.match(rb"(GET|POST|HEAD|PUT|DELETE) ", first):
         return None  # a TLS greeting, for one
     method, target, _ = first.decode().split(" ", 2)
     headers = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -67,6 +68,15 @@ class Registry:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def hold(self) -> None:
+        """Stand still, connections and all, until `go_on`."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         try:

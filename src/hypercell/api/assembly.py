@@ -17,6 +17,7 @@ from hypercell.base.db import Database
 from hypercell.base.errors import VmFailed
 from hypercell.cloud import codec, open_cloud
 from hypercell.cloud.sample import sample
+from hypercell.images.registries import RegistryClient
 from hypercell.images.store import open_store
 from hypercell.node import open_node
 from hypercell.node.metrics import metrics
@@ -50,7 +51,8 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         told = _hypervisor(config, driver, kernel)
         facts = Facts(machine_id=engine_id(config), hypervisor=lambda: told)
         machine = partial(metrics, node)
-        yield Engine(cloud.containers, images, cloud.events, network, config, facts, machine=machine)
+        registries = RegistryClient(config)
+        yield Engine(cloud.containers, images, registries, cloud.events, network, config, facts, machine=machine)
 
 
 def _accelerator(config: Config) -> str:

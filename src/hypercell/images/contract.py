@@ -71,6 +71,16 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Pushed:
+    """A tag as a registry has it now."""
+
+    tag: str
+    digest: str
+    size: int
+    """Bytes of the manifest."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """One line of progress; a door renders it (docker: `{"status","id","progressDetail"}`)."""
 
@@ -80,9 +90,44 @@ class Progress:
     id: str = ""
     current: int = 0
     total: int = 0
+    pushed: Pushed | None = None
+    """What a line in words has just said, for programs."""
 
 
 ProgressSink = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What a name stands for in its registry."""
+
+    media_type: str
+    digest: str
+    size: int
+    platforms: tuple[Mapping[str, Any], ...]
+    """Objects of the OCI image-spec's `platform`, as the registry tells them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    name: str
+    description: str
+    stars: int
+    official: bool
+
+
+class Registries(Protocol):
+    """What is asked of registries without an image being fetched. Errors: `InvalidArgument`, `NotFound`,
+    `Unauthorized`, `Unavailable`."""
+
+    async def login(self, credentials: Credentials) -> str:
+        """Have `credentials.server_address` check them; empty, or a token to keep instead of the password."""
+
+    async def inspect(self, reference: str, credentials: Credentials | None) -> Distribution: ...
+
+    async def search(self, term: str, limit: int, credentials: Credentials | None) -> builtins.list[SearchResult]:
+        """*term* may begin with a registry, as names of images do. `HypercellError` (500) for one that has no
+        search, as nearly all."""
 
 
 class Images(Protocol):
@@ -111,6 +156,10 @@ class Images(Protocol):
         platform: str = "",
     ) -> Image:
         """A plain root tar becomes an image of one layer; `changes` are Dockerfile instructions (CMD, ENV, …)."""
+
+    async def push(self, tenant: str, reference: str, credentials: Credentials | None, progress: ProgressSink) -> None:
+        """To the registry that the name gives: one tag, or all tags of a bare repository name. Errors, besides:
+        `Forbidden`."""
 
     def save(self, tenant: str, references: builtins.list[str]) -> AsyncIterator[bytes]:
         """A tar that is both a docker archive (manifest.json) and an OCI layout."""

@@ -115,6 +115,12 @@ def put_name(tx: Transaction, tenant: str, image_id: str, name: Name, now_ns: in
         tx.execute("UPDATE images SET last_tagged_ns = ? WHERE tenant = ? AND id = ?", (now_ns, tenant, image_id))
 
 
+def note_digest(tenant: str, image_id: Digest, repository: str, digest: Digest, tx: Transaction) -> None:
+    """What the image is called in a repository that has it now, unless it has been removed here meanwhile."""
+    if by_id(tx, tenant, image_id) is not None:
+        put_name(tx, tenant, image_id, Name(repository, "digest", digest), 0)
+
+
 def drop_name(tx: Transaction, tenant: str, name: Name) -> None:
     tx.execute(
         "DELETE FROM image_names WHERE tenant = ? AND repository = ? AND kind = ? AND value = ?",
@@ -239,6 +245,21 @@ def manifest_digest(tx: Transaction, tenant: str, image_id: str) -> Digest | Non
     """The manifest that the image came with."""
     row = tx.execute("SELECT manifest_digest FROM images WHERE tenant = ? AND id = ?", (tenant, image_id)).fetchone()
     return row[0] or None if row else None
+
+
+def elsewhere(tx: Transaction, tenant: str, image_id: str) -> list[tuple[Digest, str]]:
+    """(digest, repository) for every blob of an image: the repositories that an image of the tenant with that blob was
+    pulled from or pushed to."""
+    rows = tx.execute(
+        "SELECT layer.digest, name.repository FROM image_layers AS layer JOIN image_names AS name"
+        " ON name.tenant = layer.tenant AND name.image_id = layer.image_id AND name.kind = 'digest'"
+        " WHERE layer.tenant = ? AND layer.digest IN"
+        " (SELECT digest FROM image_layers WHERE tenant = layer.tenant AND image_id = ?)"
+        " UNION SELECT image_id, repository FROM image_names WHERE tenant = ? AND image_id = ? AND kind = 'digest'"
+        " ORDER BY 1, 2",
+        (tenant, image_id, tenant, image_id),
+    ).fetchall()
+    return [(digest, repository) for digest, repository in rows if digests.is_digest(digest)]
 
 
 def owns(tx: Transaction, tenant: str, digest: Digest) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ from hypercell.images.archives import contents, rootfs, spool, writer
 from hypercell.images.archives.bridge import read_in_thread
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.chains import ChainStore
-from hypercell.images.contract import Credentials, Image, ImageConfig, Progress, ProgressSink, RootImage
+from hypercell.images.contract import Credentials, Image, ImageConfig, Progress, ProgressSink, Pushed, RootImage
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
 from hypercell.images.manifest import Descriptor
@@ -147,6 +148,27 @@ class ImageStore:
         except BaseException:
             await self._sweep()
             raise
+
+    async def push(self, tenant: str, reference: str, credentials: Credentials | None, progress: ProgressSink) -> None:
+        from hypercell.images import pushing  # the HTTP client, as for `pull`
+        from hypercell.images.registry.destination import Destination
+
+        name = parse_reference(reference)
+        progress(Progress(f"The push refers to repository [{name.name}]"))
+        with self._blobs.lease() as lease:
+            chosen = await self._db.run(lambda tx: pushing.choose(tx, tenant, name))
+            for image in chosen:
+                for digest in image.needs:
+                    lease.add(digest)
+            async with Destination(self._config, name, credentials, self._limits, self._blobs) as registry:
+                await registry.greet()
+                for image in chosen:
+                    outgoing = await in_thread(image.read, self._blobs)
+                    await registry.push(outgoing, progress)
+                    digest, size = outgoing.manifest.digest, len(outgoing.manifest.raw)
+                    await self._db.run(partial(metadata.note_digest, tenant, image.id, name.name, digest))
+                    progress(Progress(f"{image.tag}: digest: {digest} size: {size}"))
+                    progress(Progress("", pushed=Pushed(image.tag, digest, size)))
 
     async def save(self, tenant: str, references: builtins.list[str]) -> AsyncIterator[bytes]:
         with self._blobs.lease() as lease:

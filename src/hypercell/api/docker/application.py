@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hypercell.api.docker import containers, images, networks, plugins, system, unbuilt, volumes
+from hypercell.api.docker import containers, images, networks, plugins, registries, system, unbuilt, volumes
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.errors import explain
 from hypercell.api.docker.version import HEADERS, check_version
@@ -16,6 +16,7 @@ TABLES = (
     system.ROUTES,
     containers.ROUTES,
     images.ROUTES,
+    registries.ROUTES,
     networks.ROUTES,
     volumes.ROUTES,
     plugins.ROUTES,

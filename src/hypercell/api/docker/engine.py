@@ -12,7 +12,7 @@ from hypercell.api.http import Request
 from hypercell.base.config import Config
 from hypercell.base.metrics import Counter, Metric
 from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events
-from hypercell.images.contract import Images
+from hypercell.images.contract import Images, Registries
 from hypercell.node.network import Network
 
 
@@ -24,6 +24,7 @@ def new_pulls() -> Counter:
 class Engine:
     containers: Containers
     images: Images
+    registries: Registries
     events: Events
     network: Network
     config: Config

@@ -14,6 +14,7 @@ from hypercell.api.docker.image_list import list_images
 from hypercell.api.docker.image_view import history_json, inspect_json
 from hypercell.api.docker.progress import Json, with_progress
 from hypercell.api.docker.pull import create_image
+from hypercell.api.docker.push import push_image
 from hypercell.api.docker.query import flag
 from hypercell.api.http import UNLIMITED, Response, Route, StreamResponse, json_response
 from hypercell.base.errors import InvalidArgument, Unsupported
@@ -142,6 +143,7 @@ ROUTES: list[Route[Engine]] = [
     Route("GET", "/images/{name}/get", save_one),
     Route("GET", "/images/{name}/json", inspect_image),
     Route("GET", "/images/{name}/history", image_history),
+    Route("POST", "/images/{name}/push", push_image, until_gone=True),
     Route("POST", "/images/{name}/tag", tag_image),
     Route("DELETE", "/images/{name}", remove_image),
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of pulls and loads as JSON lines, and errors in the middle of such a stream."""
+"""Progress of pulls, pushes and loads as JSON lines, and errors in the middle of such a stream."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ Json = dict[str, Any]
 
 
 def progress_json(step: Progress) -> Json:
+    if step.pushed is not None:
+        told = {"Tag": step.pushed.tag, "Digest": step.pushed.digest, "Size": step.pushed.size}
+        return {"progressDetail": {}, "aux": told}
     line: Json = {"status": step.status}
     if step.total or step.current:
         detail = {"current": step.current, "total": step.total}

@@ -3,19 +3,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-from hypercell.api.docker.documents import Fields, load_json
+from hypercell.api.docker.credentials import sent_with
 from hypercell.api.docker.engine import Call
 from hypercell.api.docker.image_events import publish
 from hypercell.api.docker.progress import Json, with_progress
 from hypercell.api.http import StreamResponse
 from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.images import reference
-from hypercell.images.contract import Credentials, ProgressSink
-
-_MAX_AUTH = 64 * 1024
+from hypercell.images.contract import ProgressSink
 
 
 async def create_image(call: Call) -> StreamResponse:
@@ -31,7 +26,7 @@ async def create_image(call: Call) -> StreamResponse:
 async def _pull(call: Call, name: str) -> StreamResponse:
     engine = call.app
     wanted = pull_reference(name, call.query.get("tag"))
-    credentials = parse_credentials(call.header("x-registry-auth"))
+    credentials = sent_with(call)
     platform = call.query.get("platform")
 
     async def work(progress: ProgressSink) -> list[Json]:
@@ -58,36 +53,6 @@ def pull_reference(name: str, tag: str) -> str:
         return given.familiar
     # Without any tag this is docker's `pull --all-tags`.
     raise Unsupported("pulling all tags of a repository is not built yet", "name a tag")
-
-
-def parse_credentials(header: str) -> Credentials | None:
-    """`X-Registry-Auth`: base64url of JSON. Raises `InvalidArgument`."""
-    if not header:
-        return None
-    try:
-        packed = header[:_MAX_AUTH].rstrip("=").replace("-", "+").replace("_", "/")
-        text = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidArgument("X-Registry-Auth: not base64") from None
-    document = load_json(text, "X-Registry-Auth")
-    if document is None:
-        return None
-    fields = Fields(document, "X-Registry-Auth")
-    username, password = fields.text("username"), fields.text("password")
-    if auth := fields.text("auth"):
-        try:
-            decoded = base64.b64decode(auth, validate=True).decode()
-        except ValueError:
-            raise InvalidArgument("X-Registry-Auth: auth is not base64") from None
-        username, _, password = (username or decoded.partition(":")[0]), "", (password or decoded.partition(":")[2])
-    credentials = Credentials(
-        username=username,
-        password=password,
-        identity_token=fields.text("identitytoken", limit=_MAX_AUTH),
-        registry_token=fields.text("registrytoken", limit=_MAX_AUTH),
-        server_address=fields.text("serveraddress"),
-    )
-    return None if credentials == Credentials(server_address=credentials.server_address) else credentials
 
 
 async def _import(call: Call) -> StreamResponse:

@@ -10,7 +10,6 @@ from hypercell.api.http import Handler, Reply, Route
 from hypercell.base.errors import Unsupported
 
 _UNBUILT = {
-    "logging in to registries": ["POST /auth"],
     "attaching over a WebSocket": ["GET /containers/{name}/attach/ws"],
     "changes of a container's files": ["GET /containers/{name}/changes"],
     "exporting a container": ["GET /containers/{name}/export"],
@@ -21,9 +20,6 @@ _UNBUILT = {
     ],
     "images made of containers": ["POST /commit"],
     "building images": ["POST /build", "POST /build/cancel", "POST /session", "POST /grpc"],
-    "pushing images": ["POST /images/{name}/push"],
-    "searching for images": ["GET /images/search"],
-    "distribution inspection": ["GET /distribution/{name}/json"],
     "networks of one's own": [
         "POST /networks/create",
         "POST /networks/{name}/connect",

@@ -37,6 +37,8 @@ class Token:
     value: str
     expires: float
     """On the monotonic clock."""
+    identity: str = ""
+    """A token to be kept instead of a password, if one was asked for and given."""
 
     def is_fresh(self, now: Callable[[], float] = time.monotonic) -> bool:
         return now() < self.expires
@@ -86,8 +88,11 @@ def basic(credentials: Credentials) -> str:
     return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
-def token_request(challenge: Challenge, scope: str, credentials: Credentials | None, plain: bool) -> TokenRequest:
+def token_request(
+    challenge: Challenge, scope: str, credentials: Credentials | None, plain: bool, to_stay: bool = False
+) -> TokenRequest:
     """How to get a token for *scope*, or for what the challenge asks. *plain*: the registry itself speaks http.
+    *to_stay*: also ask for one that can be kept instead of a password.
 
     Raises `Unauthorized` when the realm is no URL that secrets may be sent to.
     """
@@ -114,6 +119,8 @@ def token_request(challenge: Challenge, scope: str, credentials: Credentials | N
     query += [("scope", item) for item in scopes.split(" ") if item]
     if credentials and credentials.username:
         query.append(("account", credentials.username))
+        if to_stay:
+            query += [("offline_token", "true"), ("client_id", CLIENT_ID)]
         return TokenRequest(realm, tuple(query), None, basic(credentials))
     return TokenRequest(realm, tuple(query), None, "")
 
@@ -123,11 +130,16 @@ def parse_token(body: bytes, now: Callable[[], float] = time.monotonic) -> Token
     try:
         fields = Fields(parse_object(body, "the token server's answer"), "the token server's answer")
         value = fields.text("token") or fields.text("access_token")
+        identity = fields.text("refresh_token")
         seconds = fields.values.get("expires_in")
     except InvalidArgument as error:
         raise Unauthorized(error.message) from None
-    if not value or not value.isascii() or not value.isprintable() or " " in value:
+    if not _is_usable(value) or not (identity == "" or _is_usable(identity)):
         raise Unauthorized("the token server's answer holds no usable token")
     lifetime = seconds if type(seconds) is int and 0 < seconds < 10**6 else DEFAULT_LIFETIME
     # Renewed a little early, so that a token never runs out on its way.
-    return Token(value, now() + lifetime * 0.9)
+    return Token(value, now() + lifetime * 0.9, identity)
+
+
+def _is_usable(token: str) -> bool:
+    return bool(token) and token.isascii() and token.isprintable() and " " not in token

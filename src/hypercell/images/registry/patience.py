@@ -26,7 +26,15 @@ class Limits:
     parallel: int = 3
     """Blobs of one pull that are downloaded at the same time."""
     slowest: int = 1024
-    """Bytes per second that a download must average once it is older than `answer`."""
+    """Bytes per second that a transfer must average once it is older than `answer`."""
+    settle: float = 300.0
+    """From the end of an upload to the answer: a registry may copy all of it once more before it says a word."""
+    abandon: float = 5.0
+    """For telling a registry that an upload will not be finished."""
+
+    def upload(self, size: int) -> float:
+        """The longest that *size* bytes may be on their way, until they are answered."""
+        return self.answer + size / self.slowest + self.settle
 
 
 class Transient(Unavailable):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from hypercell.base.config import Config
@@ -22,6 +21,7 @@ from hypercell.images.possessions import Possessions
 from hypercell.images.reference import Reference
 from hypercell.images.registry.patience import Limits
 from hypercell.images.registry.source import Source
+from hypercell.images.registry.together import all_of
 
 MAX_NESTING = 3
 """Indexes inside indexes."""
@@ -147,17 +147,6 @@ class _Pull:
             self._fetched.add(wanted.digest)
         say("Verifying Checksum")
         say("Download complete")
-
-
-async def all_of(work: list[Awaitable[None]]) -> None:
-    """Await all; the first failure cancels the rest and comes out as it is."""
-    tasks = [asyncio.ensure_future(item) for item in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _no_match(wanted: Platform) -> NotFound:

@@ -6,13 +6,17 @@ from __future__ import annotations
 import re
 import ssl
 
-from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unauthorized, Unavailable
+from hypercell.base.errors import Forbidden, HypercellError, InvalidArgument, NotFound, Unauthorized, Unavailable
 from hypercell.images.documents import parse_object
 from hypercell.images.registry.patience import Transient
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 MAX_BODY = 64 * 1024
 """Bytes of an error's body that are read."""
+
+
+class Unexpected(HypercellError):
+    """An answer that is none to what was asked."""
 
 
 def _detail(body: bytes) -> tuple[str, str]:
@@ -59,6 +63,20 @@ def of_blob(status: int, body: bytes, host: str, digest: str) -> HypercellError:
         return unauthorized(host, body)
     if status in (403, 404):
         return NotFound(f"the registry {host} does not have the blob {digest}", _described(body, "blob unknown"))
+    return unavailable(status, body, f"the registry {host}")
+
+
+def of_push(status: int, body: bytes, host: str, name: str) -> HypercellError:
+    """The error for an answer that is not what the upload of a part of *name*, a repository, should be met with."""
+    if status == 401:
+        return unauthorized(host, body)
+    if status == 403:
+        described = _described(body, "requested access to the resource is denied").removeprefix("denied: ")
+        return Forbidden(f"denied: {described}", f"log in to {host} as somebody who may push to {name}")
+    if status == 404:
+        return NotFound(f"repository {name} not found", _described(body, "name unknown"))
+    if status in (400, 413, 415, 422):
+        return InvalidArgument(f"the registry {host} does not take it: {_described(body, f'it answered {status}')}")
     return unavailable(status, body, f"the registry {host}")
 
 

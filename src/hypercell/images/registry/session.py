@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import httpx2
@@ -33,17 +34,41 @@ ACCEPT = ", ".join((*manifest.MANIFEST_TYPES, *manifest.INDEX_TYPES))
 MAX_REDIRECTS = 5
 MAX_TOKEN = 1024 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
+_REPEATED = (307, 308)
+"""Redirects after which a request is made again as it was; the others turn it into a GET."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The body of a request. It may be asked for more than once: after a redirect, or when a token has run out."""
+
+    size: int
+    chunks: Callable[[], AsyncGenerator[bytes, None]]
 
 
 class Session:
     """Requests about one repository at one endpoint; to be closed. Not shared between pulls, so neither tokens nor
     cookies of one user can reach another's requests."""
 
-    def __init__(self, endpoint: Endpoint, name: Reference, credentials: Credentials | None, limits: Limits) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        name: Reference | None,
+        credentials: Credentials | None,
+        limits: Limits,
+        actions: str = "pull",
+        to_stay: bool = False,
+    ) -> None:
+        """*name*: None when no repository is asked about. *actions*: what a token is asked for, where the registry
+        does not say. *to_stay*: also ask for a token that can be kept instead of a password."""
         self.endpoint = endpoint
         self.limits = limits
+        self.identity_token = ""
+        """What a token server has given to be kept instead of a password."""
         self._name = name
-        self._path = name.path
+        self._path = name.path if name else ""
+        self._scope = f"repository:{name.path}:{actions}" if name else ""
+        self._to_stay = to_stay
         self._base = endpoint.url
         self._credentials = credentials if endpoint.trusted else None
         token = self._credentials.registry_token if self._credentials else ""
@@ -57,62 +82,79 @@ class Session:
         for client in self._clients.values():
             await client.aclose()
 
+    @property
+    def url(self) -> str:
+        """Where the registry has been found to answer: `scheme://host[:port]`."""
+        return self._base
+
+    @property
+    def repository(self) -> str:
+        """The path under which all of the repository is."""
+        return f"/v2/{self._path}"
+
     async def manifest(self, reference: str) -> tuple[bytes, str]:
         """The bytes of a manifest or index by tag or digest, at most 4 MiB, and its Content-Type."""
-        url = f"/v2/{self._path}/manifests/{reference}"
-        async with self._document(url, {"accept": ACCEPT}) as response:
+        async with self.document(f"{self.repository}/manifests/{reference}", {"accept": ACCEPT}) as response:
             if response.status_code != 200:
                 refusal = await read_body(response, refusals.MAX_BODY)
-                raise refusals.of_manifest(response.status_code, refusal, self.endpoint.host, self._name.familiar)
+                named = self._name.familiar if self._name else reference
+                raise refusals.of_manifest(response.status_code, refusal, self.endpoint.host, named)
             return await read_body(response, MAX_DOCUMENT), response.headers.get("content-type", "")
 
     def blob(self, digest: str, offset: int) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
         """The answer to a request for a blob, from *offset* on if the registry can do that; body not yet read."""
         headers = {"range": f"bytes={offset}-"} if offset else {}
-        return self._get(f"/v2/{self._path}/blobs/{digest}", headers)
+        return self.exchange("GET", f"{self.repository}/blobs/{digest}", headers)
 
     def foreign(self, url: str, offset: int) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
         """As `blob`, from a URL in a manifest: without a secret of any kind."""
         headers = {"range": f"bytes={offset}-"} if offset else {}
-        return self._get(self._redirect(self._base, url), headers)
+        return self.exchange("GET", self.target(self._base, url), headers)
 
     @contextlib.asynccontextmanager
-    async def _document(self, url: str, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
+    async def document(self, url: str, headers: dict[str, str] | None = None) -> AsyncIterator[httpx2.Response]:
+        """GET of something small, body included, within the time for an answer."""
         try:
-            async with asyncio.timeout(self.limits.answer), self._get(url, headers) as response:
+            async with asyncio.timeout(self.limits.answer), self.exchange("GET", url, headers) as response:
                 yield response
         except TimeoutError:
             raise self._stalled(self.limits.answer) from None
 
     @contextlib.asynccontextmanager
-    async def _get(self, url: str, headers: dict[str, str]) -> AsyncIterator[httpx2.Response]:
-        """GET, with redirects and at most one round of authentication. Errors of the transport become `Unavailable`."""
+    async def exchange(
+        self, method: str, url: str, headers: dict[str, str] | None = None, content: Content | None = None
+    ) -> AsyncIterator[httpx2.Response]:
+        """A request, with redirects and at most one round of authentication. Errors of the transport become
+        `Unavailable`."""
         with self.transport_errors():
-            response = await self._follow(url, headers)
+            response = await self._follow(method, url, headers or {}, content)
             try:
                 yield response
             finally:
                 await response.aclose()
 
-    async def _follow(self, url: str, headers: dict[str, str]) -> httpx2.Response:
+    async def _follow(self, method: str, url: str, headers: dict[str, str], content: Content | None) -> httpx2.Response:
         authenticated = False
+        followed = _REDIRECTS if method in ("GET", "HEAD") else _REPEATED
         for _ in range(MAX_REDIRECTS + 1):
             target = urljoin(self._base + "/", url)
             ours = _origin(target) == _origin(self._base)
-            response = await self._send("GET", target, headers, await self._secret() if ours else "")
+            secret = await self._secret() if ours else ""
+            response = await self._send(method, target, headers, secret, content=content)
             if response.status_code == 401 and ours and not authenticated:
                 challenge = auth.choose(",".join(response.headers.get_list("www-authenticate")))
                 await response.aclose()
                 authenticated = True
                 await self._authenticate(challenge)
-            elif response.status_code in _REDIRECTS:
+            elif response.status_code in followed:
                 await response.aclose()
-                url = self._redirect(target, response.headers.get("location", ""))
+                url = self.target(target, response.headers.get("location", ""))
             else:
                 return response
         raise Unavailable(f"the registry {self.endpoint.host} redirects for ever")
 
-    def _redirect(self, origin: str, location: str) -> str:
+    def target(self, origin: str, location: str) -> str:
+        """Where *location*, in an answer of *origin*, leads. Raises `Unavailable` when we do not go there."""
         target = urljoin(origin, location)
         parts = urlsplit(target)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -128,23 +170,48 @@ class Session:
         return leads_here(name) and not is_loopback(self.endpoint.host)
 
     async def _send(
-        self, method: str, url: str, headers: dict[str, str], secret: str, form: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        secret: str,
+        form: dict[str, str] | None = None,
+        content: Content | None = None,
     ) -> httpx2.Response:
         headers = {"accept-encoding": "identity", **headers}
         if secret:
             headers["authorization"] = secret
-        client = self._client(is_loopback(urlsplit(url).netloc))
+        seconds = self.limits.upload(content.size) if content else self.limits.answer
         try:
-            async with asyncio.timeout(self.limits.answer):
-                return await client.send(client.build_request(method, url, headers=headers, data=form), stream=True)
+            async with asyncio.timeout(seconds):
+                try:
+                    return await self._once(method, url, headers, form, content)
+                except httpx2.ConnectError:
+                    if not (self.endpoint.plain_fallback and url.startswith(self.endpoint.url + "/")):
+                        raise
+                    self._base = self.endpoint.plain_fallback
+                    plain = self._base + url.removeprefix(self.endpoint.url)
+                    return await self._once(method, plain, headers, form, content)
         except TimeoutError:
-            raise self._stalled(self.limits.answer) from None
-        except httpx2.ConnectError:
-            if not (self.endpoint.plain_fallback and url.startswith(self.endpoint.url + "/")):
-                raise
-            self._base = self.endpoint.plain_fallback
-            plain = self._base + url.removeprefix(self.endpoint.url)
-            return await client.send(client.build_request(method, plain, headers=headers, data=form), stream=True)
+            raise self._stalled(seconds) from None
+
+    async def _once(
+        self, method: str, url: str, headers: dict[str, str], form: dict[str, str] | None, content: Content | None
+    ) -> httpx2.Response:
+        client = self._client(is_loopback(urlsplit(url).netloc))
+        if content is None:
+            return await client.send(client.build_request(method, url, headers=headers, data=form), stream=True)
+        # What has been sent is hashed and moved to its place before the answer comes.
+        patience = httpx2.Timeout(self.limits.stall, connect=self.limits.connect, read=self.limits.settle)
+        async with contextlib.aclosing(content.chunks()) as chunks:
+            request = client.build_request(
+                method,
+                url,
+                headers={**headers, "content-length": str(content.size)},
+                content=chunks,
+                timeout=patience,
+            )
+            return await client.send(request, stream=True)
 
     def _client(self, loopback: bool) -> httpx2.AsyncClient:
         if loopback not in self._clients:
@@ -172,7 +239,9 @@ class Session:
                 raise Unauthorized(f"{self.endpoint.host} asks for an authentication that is not supported")
             self._challenge = challenge
             if challenge.scheme == "basic":
-                if not (self._credentials and self._credentials.username) or before:
+                if not (self._credentials and self._credentials.username):
+                    raise Unauthorized("no basic auth credentials", f"log in to {self.endpoint.host}")
+                if before:
                     raise refusals.unauthorized(self.endpoint.host)
                 self._authorization = auth.basic(self._credentials)
                 return
@@ -181,7 +250,7 @@ class Session:
 
     async def _fetch_token(self, challenge: auth.Challenge) -> Token:
         plain = self._base.startswith("http://")
-        request = auth.token_request(challenge, f"repository:{self._path}:pull", self._credentials, plain)
+        request = auth.token_request(challenge, self._scope, self._credentials, plain, self._to_stay)
         if self._is_lured(urlsplit(request.url).hostname or ""):
             raise Unauthorized(f"the registry {self.endpoint.host} names a token server on this machine")
         method = "POST" if request.form is not None else "GET"
@@ -198,7 +267,9 @@ class Session:
             raise refusals.unauthorized(self.endpoint.host, body)
         if response.status_code != 200:
             raise refusals.unavailable(response.status_code, body, f"the token server of {self.endpoint.host}")
-        return auth.parse_token(body)
+        token = auth.parse_token(body)
+        self.identity_token = token.identity or self.identity_token
+        return token
 
     def _stalled(self, seconds: float) -> Stalled:
         return Stalled(self.endpoint.host, seconds)

@@ -11,15 +11,17 @@ from typing import TypeVar
 
 from hypercell.base.config import Config
 from hypercell.base.errors import HypercellError, InvalidArgument, NoSpace
-from hypercell.images import manifest
+from hypercell.images import digests, manifest
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.contract import Credentials
+from hypercell.images.documents import MAX_DOCUMENT
 from hypercell.images.manifest import Descriptor, Index, Manifest
 from hypercell.images.reference import Reference
+from hypercell.images.registry import refusals
 from hypercell.images.registry.download import download
 from hypercell.images.registry.endpoints import endpoints
 from hypercell.images.registry.patience import Limits, Patience, Transient
-from hypercell.images.registry.session import Session
+from hypercell.images.registry.session import Session, read_body
 
 T = TypeVar("T")
 
@@ -46,6 +48,19 @@ class Source:
         self, store: BlobStore, descriptor: Descriptor, lease: Lease, progress: Callable[[int], None]
     ) -> None:
         await self._first(lambda session: download(session, store, descriptor, lease, progress))
+
+    async def document(self, descriptor: Descriptor) -> bytes:
+        """A small blob, such as a config, that is not to be kept."""
+        return await self._first(lambda session: self._document(session, descriptor))
+
+    async def _document(self, session: Session, descriptor: Descriptor) -> bytes:
+        async with session.document(f"{session.repository}/blobs/{descriptor.digest}") as response:
+            data = await read_body(response, MAX_DOCUMENT)
+            if response.status_code != 200:
+                raise refusals.of_blob(response.status_code, data, session.endpoint.host, descriptor.digest)
+        if digests.of(data) != descriptor.digest:
+            raise InvalidArgument(f"the content of {descriptor.digest} is wrong: its digest is {digests.of(data)}")
+        return data
 
     async def _manifest(self, session: Session, reference: str, descriptor: Descriptor | None) -> Manifest | Index:
         patience = Patience(self._limits)

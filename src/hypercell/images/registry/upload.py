@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One blob into a repository of a registry: left alone if it is there, mounted from another repository if it can be,
+sent otherwise (distribution-spec "Pushing blobs", "Mounting a blob from another repository").
+
+It is sent whole in one request: the registry has it or does not, and of one that breaks off it is told to forget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx2
+
+from hypercell.base.errors import Forbidden, HypercellError, Unauthorized
+from hypercell.images.digests import Digest
+from hypercell.images.registry import refusals
+from hypercell.images.registry.patience import Patience, Transient
+from hypercell.images.registry.session import Content, Session, read_body
+from hypercell.images.threads import in_thread
+
+CHUNK = 256 * 1024
+
+
+class Upload:
+    """A blob on its way to the repository of *session*, whose familiar name is *name*; *path* is its file, of *size*
+    bytes. *told* hears of the bytes that have been sent, now and then."""
+
+    def __init__(
+        self, session: Session, name: str, digest: Digest, path: Path, size: int, told: Callable[[int], None]
+    ) -> None:
+        self._session = session
+        self._name = name
+        self._digest = digest
+        self._path = path
+        self._told = told
+        self._content = Content(size, self._chunks)
+
+    async def is_there(self) -> bool:
+        """Whether the repository has it. One that will not say is sent the blob, and refuses that with a reason."""
+        url = f"{self._session.repository}/blobs/{self._digest}"
+        patience = Patience(self._session.limits)
+        while True:
+            try:
+                async with self._session.exchange("HEAD", url) as response:
+                    if response.status_code < 500:
+                        return response.status_code == 200
+                    raise refusals.unavailable(response.status_code, b"", f"the registry {self._session.endpoint.host}")
+            except Transient as failure:
+                await patience.failed(failure)
+
+    async def run(self, source: str = "") -> bool:
+        """Have it in the repository. *source*: the path of another repository there that should have it. True if it
+        was mounted from that one.
+
+        Raises `Unauthorized`, `Forbidden`, `NotFound`, `InvalidArgument`, `Unavailable`.
+        """
+        patience = Patience(self._session.limits)
+        while True:
+            try:
+                location = await self._begun(source)
+                if location:
+                    await self._send(location)
+                return not location
+            except Transient as failure:
+                await patience.failed(failure)
+
+    async def _begun(self, source: str) -> str:
+        """As `_begin`; whoever is cancelled meanwhile leaves no upload behind that only the registry knows of."""
+        beginning = asyncio.ensure_future(self._begin(source))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            with contextlib.suppress(HypercellError, TimeoutError):
+                async with asyncio.timeout(self._session.limits.abandon):
+                    location = await beginning
+                if location:
+                    await self._abandon(location)
+            raise
+
+    async def _begin(self, source: str) -> str:
+        """Where to send it; empty when it has been mounted."""
+        if source:
+            # Whoever may not read that repository may still write to this one.
+            with contextlib.suppress(Unauthorized, Forbidden):
+                return await self._ask(f"?mount={quote(self._digest, safe='')}&from={quote(source, safe='')}")
+        return await self._ask("")
+
+    async def _ask(self, query: str) -> str:
+        url = f"{self._session.repository}/blobs/uploads/{query}"
+        async with self._session.exchange("POST", url) as response:
+            if response.status_code == 201 and query:
+                return ""
+            location = response.headers.get("location", "")
+            if response.status_code != 202 or not location:
+                raise await self._refusal(response)
+            return self._session.target(str(response.url), location)
+
+    async def _send(self, location: str) -> None:
+        url = f"{location}{'&' if urlsplit(location).query else '?'}digest={quote(self._digest, safe='')}"
+        try:
+            headers = {"content-type": "application/octet-stream"}
+            async with self._session.exchange("PUT", url, headers, self._content) as response:
+                if response.status_code != 201:
+                    raise await self._refusal(response)
+        except BaseException:
+            await self._abandon(location)
+            raise
+
+    async def _abandon(self, location: str) -> None:
+        """Tell the registry to forget what came of it; one that does not listen forgets in its own time."""
+        with contextlib.suppress(HypercellError, TimeoutError):
+            async with asyncio.timeout(self._session.limits.abandon), self._session.exchange("DELETE", location):
+                pass
+
+    async def _refusal(self, response: httpx2.Response) -> HypercellError:
+        body = await read_body(response, refusals.MAX_BODY)
+        return refusals.of_push(response.status_code, body, self._session.endpoint.host, self._name)
+
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
+        sent = 0
+        with self._path.open("rb") as file:
+            while chunk := await in_thread(file.read, CHUNK):
+                yield chunk
+                sent += len(chunk)
+                self._told(sent)
