@@ -236,13 +236,13 @@ async def test_a_push_that_its_client_leaves_stays_nowhere(registry: Registry, c
         f"POST /images/{registry.host}/left/push?tag=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode()
     )
     uploads = registry.directory / "storage/docker/registry/v2/repositories/left/_uploads"
-    await asyncio.to_thread(until, lambda: any(uploads.glob("*/data")))
+    await asyncio.to_thread(until, lambda: any(path.stat().st_size for path in uploads.glob("*/data")))
     registry.hold()
     await leaver.close()
     # Others are served while the push is still being taken back.
     assert await other.ask("GET", "/_ping") == (200, b"OK")
     registry.go_on()
-    await asyncio.to_thread(until, lambda: not any(uploads.iterdir()))
+    await asyncio.to_thread(until, lambda: not any(uploads.glob("*/data")))
     assert registry.request("GET", "/v2/left/manifests/1")[0] == 404
     assert (await push(other, f"{registry.host}/left"))[-1]["aux"]["Tag"] == "1"
     await other.close()

@@ -104,13 +104,24 @@ class FakeRegistry:
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:
     first = await reader.readline()
-    if not re.match(rb"(GET|POST|HEAD|PUT|DELETE) ", first):
+    if not re.match(rb"(GET|POST|HEAD|PUT|PATCH|DELETE) ", first):
         return None  # a TLS greeting, for one
     method, target, _ = first.decode().split(" ", 2)
     headers = {}
     while line := (await reader.readline()).decode().strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
-    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    body = await _body(reader, headers)
     parts = urlsplit(target)
     return Request(method, unquote(parts.path), parts.query, headers, body)
+
+
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", "0")))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body

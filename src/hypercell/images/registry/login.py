@@ -37,12 +37,16 @@ async def login(config: Config, limits: Limits, credentials: Credentials) -> str
 def domain_of(address: str) -> str:
     """The registry that *address* means: a domain, or a URL as docker's older clients write it. Raises
     `InvalidArgument`."""
-    domain = urlsplit(address if "://" in address else f"https://{address}").netloc if address else ""
-    if domain in ("", f"index.{reference.DEFAULT_DOMAIN}"):
-        domain = reference.DEFAULT_DOMAIN
+    wrong = InvalidArgument(f"unable to parse server address: {address[:200]!r}", "name a registry: host[:port]")
+    if not address:
+        return reference.DEFAULT_DOMAIN
+    try:
+        domain = urlsplit(address if "://" in address else f"https://{address}").netloc
+    except ValueError:
+        raise wrong from None
     if not reference.is_domain(domain):
-        raise InvalidArgument(f"unable to parse server address: {address[:200]!r}", "name a registry: host[:port]")
-    return domain
+        raise wrong
+    return reference.DEFAULT_DOMAIN if domain == f"index.{reference.DEFAULT_DOMAIN}" else domain
 
 
 def _failed(url: str, status: int) -> HypercellError:

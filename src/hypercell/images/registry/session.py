@@ -44,6 +44,17 @@ class Content:
 
     size: int
     chunks: Callable[[], AsyncGenerator[bytes, None]]
+    announced: bool = True
+    """False: it may turn out to be shorter."""
+
+
+async def _no_chunks() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+NOTHING = Content(0, _no_chunks)
+"""For what takes a registry as long as an upload, but sends nothing."""
 
 
 class Session:
@@ -155,8 +166,11 @@ class Session:
 
     def target(self, origin: str, location: str) -> str:
         """Where *location*, in an answer of *origin*, leads. Raises `Unavailable` when we do not go there."""
-        target = urljoin(origin, location)
-        parts = urlsplit(target)
+        try:
+            target = urljoin(origin, location)
+            parts = urlsplit(target)
+        except ValueError:
+            raise Unavailable(f"the registry {self.endpoint.host} redirects to {location[:200]!r}") from None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unavailable(f"the registry {self.endpoint.host} redirects to {location[:200]!r}")
         if parts.scheme == "http" and not self._base.startswith("http://"):
@@ -204,13 +218,8 @@ class Session:
         # What has been sent is hashed and moved to its place before the answer comes.
         patience = httpx2.Timeout(self.limits.stall, connect=self.limits.connect, read=self.limits.settle)
         async with contextlib.aclosing(content.chunks()) as chunks:
-            request = client.build_request(
-                method,
-                url,
-                headers={**headers, "content-length": str(content.size)},
-                content=chunks,
-                timeout=patience,
-            )
+            length = {"content-length": str(content.size)} if content.announced else {}
+            request = client.build_request(method, url, headers={**headers, **length}, content=chunks, timeout=patience)
             return await client.send(request, stream=True)
 
     def _client(self, loopback: bool) -> httpx2.AsyncClient:

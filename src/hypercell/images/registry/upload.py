@@ -2,7 +2,9 @@
 """One blob into a repository of a registry: left alone if it is there, mounted from another repository if it can be,
 sent otherwise (distribution-spec "Pushing blobs", "Mounting a blob from another repository").
 
-It is sent whole in one request: the registry has it or does not, and of one that breaks off it is told to forget.
+It is sent as a stream of no announced length, as dockerd sends it, and committed when all of it is there. So an upload
+that is called off can be brought to an orderly end, after which the registry knows how much it has and can be told to
+forget it: some cannot of one whose connection just broke.
 """
 
 from __future__ import annotations
@@ -10,16 +12,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import httpx2
 
 from hypercell.base.errors import Forbidden, HypercellError, Unauthorized
+from hypercell.base.finish import finish
 from hypercell.images.digests import Digest
 from hypercell.images.registry import refusals
 from hypercell.images.registry.patience import Patience, Transient
-from hypercell.images.registry.session import Content, Session, read_body
+from hypercell.images.registry.session import NOTHING, Content, Session, read_body
 from hypercell.images.threads import in_thread
 
 CHUNK = 256 * 1024
@@ -37,7 +41,8 @@ class Upload:
         self._digest = digest
         self._path = path
         self._told = told
-        self._content = Content(size, self._chunks)
+        self._content = Content(size, self._chunks, announced=False)
+        self._stopped = False
 
     async def is_there(self) -> bool:
         """Whether the repository has it. One that will not say is sent the blob, and refuses that with a reason."""
@@ -60,26 +65,31 @@ class Upload:
         """
         patience = Patience(self._session.limits)
         while True:
+            attempt = asyncio.ensure_future(self._attempt(source))
             try:
-                location = await self._begun(source)
-                if location:
-                    await self._send(location)
-                return not location
+                return await finish(attempt, partial(self._stop, attempt))
             except Transient as failure:
                 await patience.failed(failure)
 
-    async def _begun(self, source: str) -> str:
-        """As `_begin`; whoever is cancelled meanwhile leaves no upload behind that only the registry knows of."""
-        beginning = asyncio.ensure_future(self._begin(source))
+    def _stop(self, attempt: asyncio.Future[bool]) -> None:
+        """Whoever waits has been cancelled: the attempt gets a moment to take itself back."""
+        self._stopped = True
+        asyncio.get_running_loop().call_later(self._session.limits.abandon, attempt.cancel)
+
+    async def _attempt(self, source: str) -> bool:
+        location = await self._begin(source)
+        if not location:
+            return True
+        whole = False
         try:
-            return await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            with contextlib.suppress(HypercellError, TimeoutError):
-                async with asyncio.timeout(self._session.limits.abandon):
-                    location = await beginning
-                if location:
-                    await self._abandon(location)
-            raise
+            location = await self._send(location)
+            if not self._stopped:
+                await self._commit(location)
+                whole = True
+        finally:
+            if not whole:
+                await self._abandon(location)
+        return False
 
     async def _begin(self, source: str) -> str:
         """Where to send it; empty when it has been mounted."""
@@ -99,16 +109,19 @@ class Upload:
                 raise await self._refusal(response)
             return self._session.target(str(response.url), location)
 
-    async def _send(self, location: str) -> None:
+    async def _send(self, location: str) -> str:
+        """Where to go on from there."""
+        headers = {"content-type": "application/octet-stream"}
+        async with self._session.exchange("PATCH", location, headers, self._content) as response:
+            if response.status_code not in (201, 202, 204):
+                raise await self._refusal(response)
+            return self._session.target(str(response.url), response.headers.get("location", "") or location)
+
+    async def _commit(self, location: str) -> None:
         url = f"{location}{'&' if urlsplit(location).query else '?'}digest={quote(self._digest, safe='')}"
-        try:
-            headers = {"content-type": "application/octet-stream"}
-            async with self._session.exchange("PUT", url, headers, self._content) as response:
-                if response.status_code != 201:
-                    raise await self._refusal(response)
-        except BaseException:
-            await self._abandon(location)
-            raise
+        async with self._session.exchange("PUT", url, {}, NOTHING) as response:
+            if response.status_code not in (201, 204):
+                raise await self._refusal(response)
 
     async def _abandon(self, location: str) -> None:
         """Tell the registry to forget what came of it; one that does not listen forgets in its own time."""
@@ -123,7 +136,7 @@ class Upload:
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         sent = 0
         with self._path.open("rb") as file:
-            while chunk := await in_thread(file.read, CHUNK):
+            while not self._stopped and (chunk := await in_thread(file.read, CHUNK)):
                 yield chunk
                 sent += len(chunk)
                 self._told(sent)
