@@ -383,3 +383,33 @@ def test_the_docker_cli_is_told_that_there_is_no_search(registry: Registry, door
     refused = door.docker("search", f"{registry.host}/box", check=False)
     assert refused.returncode == 1
     assert "Unexpected status code 404" in refused.stderr
+
+
+# Our own
+
+
+def test_our_command_shares_its_credentials_with_dockers(guarded: Registry, door: Daemon, docker_home: Path) -> None:
+    name = f"{guarded.host}/ours:1"
+    root = docker_home / "root.tar"
+    root.write_bytes(root_tar())
+    door.hypercell("import", str(root), name)
+    refused = door.hypercell("push", name, check=False)
+    assert refused.returncode == 1
+    assert "no basic auth credentials" in refused.stderr
+    login = ("login", "-u", USER, "--password-stdin", guarded.host)
+    wrong = door.hypercell(*login, input="wrong", check=False)
+    assert wrong.returncode == 1
+    assert not (docker_home / "config.json").exists()
+    said = door.hypercell(*login, input=f"{PASSWORD}\n")
+    assert said.stdout == "Login Succeeded\n"
+    pushed = door.hypercell("push", name).stdout.splitlines()
+    assert pushed[0] == f"The push refers to repository [{guarded.host}/ours]"
+    assert pushed[-1].startswith("1: digest: sha256:")
+    assert door.docker("push", name).stdout.splitlines()[-1] == pushed[-1]
+    door.hypercell("rmi", "-f", name)
+    assert f"Digest: {pushed[-1].split()[2]}" in door.hypercell("pull", name).stdout
+    assert door.hypercell("login", guarded.host).stdout.splitlines()[-1] == "Login Succeeded"
+    assert door.hypercell("logout", guarded.host).stdout == f"Removing login credentials for {guarded.host}\n"
+    assert json.loads((docker_home / "config.json").read_text())["auths"] == {}
+    assert door.hypercell("logout", guarded.host).stdout == f"Not logged in to {guarded.host}\n"
+    assert door.hypercell("push", name, check=False).returncode == 1

@@ -560,7 +560,6 @@ def test_what_is_not_built_says_so(tour: Daemon) -> None:
         ("volume", "create", "v"),
         ("network", "create", "n"),
         ("commit", "x"),
-        ("login", "-u", "a", "-p", "b"),
     ):
         refused = tour.docker(*words, check=False)
         assert refused.returncode == 1

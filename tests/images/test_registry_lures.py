@@ -20,6 +20,7 @@ from hypercell.images.registry.endpoints import leads_here
 from hypercell.images.store import open_store
 from tests.images.conftest import QUICK
 from tests.images.fake_registry import FakeRegistry, Request, answer
+from tests.images.test_archives import docker_archive, load
 from tests.support.images import OCI, Image, tar
 
 OUTSIDE = "203.0.113.21"
@@ -81,6 +82,25 @@ async def test_a_layer_on_this_machine_is_not_fetched(tmp_path: Path, database: 
         name = registry.put("app", "1", Image(IMAGE.layers, compression="none", manifest_extra={"layers": layers}))
         with pytest.raises(HypercellError):
             await pulled(tmp_path, database, registry, name)
+        assert local.requests == []
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "127.1", "localhost"])
+async def test_an_upload_to_this_machine_is_not_made(
+    tmp_path: Path, database: Database, outside: str, here: str
+) -> None:
+    async with FakeRegistry(address=outside) as registry, FakeRegistry() as local:
+        name = f"{registry.host}/app:1"
+
+        async def lead(request: Request, writer: asyncio.StreamWriter) -> None:
+            answer(writer, 202, b"", {"Location": f"http://{here}:{local.port}/upload"})
+
+        registry.on("/v2/app/blobs/uploads/", lead)
+        entry = settings.Registry(registry.host, plain_http=True)
+        store = await open_store(Config(root=tmp_path, reserve_bytes=0, registries=(entry,)), database, QUICK)
+        await load(store, tar(docker_archive(IMAGE, [name])))
+        with pytest.raises(Unavailable, match="this machine"):
+            await store.push("default", name, Credentials("me", "secret"), lambda _: None)
         assert local.requests == []
 
 

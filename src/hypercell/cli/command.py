@@ -19,22 +19,22 @@ _MODULES = {
     **{name: name for name in ("run", "exec", "attach", "ps", "logs", "top", "stats", "inspect", "events", "system")},
     **dict.fromkeys(("start", "stop", "kill", "restart", "pause", "unpause", "wait", "rm", "rename"), "lifecycle"),
     **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
+    **dict.fromkeys(("push", "login", "logout"), "registry"),
     **dict.fromkeys(("info", "version", "doctor"), "system"),
     "create": "run",
 }
-_DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "update"})
+_DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "search", "update"})
 """What the daemon serves and this command has no word for."""
 # fmt: off
 _UNBUILT = frozenset({
     "bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context", "diff", "export",
-    "login", "logout", "manifest", "node", "plugin", "push", "search", "secret", "service", "stack", "swarm",
-    "trust", "volume",
+    "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust", "volume",
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
 _UNBUILT_BELOW = {
     "container": frozenset({"commit", "diff", "export"}),
-    "image": frozenset({"build", "push"}),
+    "image": frozenset({"build"}),
     "network": frozenset({"connect", "create", "disconnect", "remove", "rm"}),
 }
 

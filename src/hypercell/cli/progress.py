@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The progress of pulls and loads: bars on a terminal, one line per step elsewhere."""
+"""The progress of pulls, pushes and loads: bars on a terminal, one line per step elsewhere."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from hypercell.cli.parse import name_and_tag
 
 def pull(client: Client, image: str, platform: str = "", err: bool = False, quiet: bool = False) -> None:
     """Pull *image* and show how it goes. Raises `ApiError`."""
+    from hypercell.cli import credentials  # most runs need no pull
+
     name, _, digest = image.partition("@")
     name, tag = (name, "") if digest else name_and_tag(name)
     query = {"fromImage": name, "tag": digest or tag or "latest", "platform": platform}
     if not (digest or tag):
         click.echo("Using default tag: latest", err=err)
-    show(client.lines("POST", "/images/create", query), err=err, quiet=quiet)
+    lines = client.lines("POST", "/images/create", query, headers=credentials.header(name))
+    show(lines, err=err, quiet=quiet)
 
 
 def show(lines: Iterable[Any], err: bool = False, quiet: bool = False) -> None:
-    """Render docker's progress lines."""
+    """Render docker's progress lines, but for what is meant for programs."""
+    lines = (line for line in lines if "aux" not in line)
     stream = sys.stderr if err else sys.stdout
     if quiet:
         for _ in lines:
