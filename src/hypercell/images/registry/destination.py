@@ -19,7 +19,7 @@ from hypercell.images.reference import Reference
 from hypercell.images.registry import refusals
 from hypercell.images.registry.endpoints import endpoints
 from hypercell.images.registry.patience import Limits, Patience, Transient
-from hypercell.images.registry.session import Content, Session, read_body
+from hypercell.images.registry.session import Content, Session
 from hypercell.images.registry.together import all_of
 from hypercell.images.registry.upload import Upload
 
@@ -59,8 +59,9 @@ class Destination:
     async def greet(self) -> None:
         """Settle on how to speak to it and as whom, before anything large is sent. Raises as `push` does."""
         async with self._session.document("/v2/") as response:
+            body = await self._session.remark(response)
             if response.status_code == 401:
-                raise refusals.unauthorized(self._session.endpoint.host, await read_body(response, refusals.MAX_BODY))
+                raise refusals.unauthorized(self._session.endpoint.host, body)
 
     async def push(self, image: Outgoing, progress: ProgressSink) -> None:
         """Raises `Unauthorized`, `Forbidden`, `NotFound`, `InvalidArgument`, `Unavailable`; `Internal` when a blob of
@@ -119,8 +120,8 @@ class Destination:
         while True:
             try:
                 async with self._session.exchange("PUT", url, headers, Content(len(raw), chunks)) as response:
+                    body = await self._session.remark(response)
                     if response.status_code not in (200, 201):
-                        body = await read_body(response, refusals.MAX_BODY)
                         host, name = self._session.endpoint.host, self._name.familiar_name
                         raise refusals.of_push(response.status_code, body, host, name)
                 return

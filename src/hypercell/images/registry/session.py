@@ -131,6 +131,15 @@ class Session:
         except TimeoutError:
             raise self._stalled(self.limits.answer) from None
 
+    async def remark(self, response: httpx2.Response) -> bytes:
+        """The body of an answer that has little to say, within the time for an answer. The connection can be used
+        again once it has been read."""
+        try:
+            async with asyncio.timeout(self.limits.answer):
+                return await read_body(response, refusals.MAX_BODY)
+        except TimeoutError:
+            raise self._stalled(self.limits.answer) from None
+
     @contextlib.asynccontextmanager
     async def exchange(
         self, method: str, url: str, headers: dict[str, str] | None = None, content: Content | None = None

@@ -16,14 +16,12 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-import httpx2
-
 from hypercell.base.errors import Forbidden, HypercellError, Unauthorized
 from hypercell.base.finish import finish
 from hypercell.images.digests import Digest
 from hypercell.images.registry import refusals
 from hypercell.images.registry.patience import Patience, Transient
-from hypercell.images.registry.session import NOTHING, Content, Session, read_body
+from hypercell.images.registry.session import NOTHING, Content, Session
 from hypercell.images.threads import in_thread
 
 CHUNK = 256 * 1024
@@ -51,6 +49,7 @@ class Upload:
         while True:
             try:
                 async with self._session.exchange("HEAD", url) as response:
+                    await self._session.remark(response)
                     if response.status_code < 500:
                         return response.status_code == 200
                     raise refusals.unavailable(response.status_code, b"", f"the registry {self._session.endpoint.host}")
@@ -102,26 +101,29 @@ class Upload:
     async def _ask(self, query: str) -> str:
         url = f"{self._session.repository}/blobs/uploads/{query}"
         async with self._session.exchange("POST", url) as response:
+            body = await self._session.remark(response)
             if response.status_code == 201 and query:
                 return ""
             location = response.headers.get("location", "")
             if response.status_code != 202 or not location:
-                raise await self._refusal(response)
+                raise self._refusal(response.status_code, body)
             return self._session.target(str(response.url), location)
 
     async def _send(self, location: str) -> str:
         """Where to go on from there."""
         headers = {"content-type": "application/octet-stream"}
         async with self._session.exchange("PATCH", location, headers, self._content) as response:
+            body = await self._session.remark(response)
             if response.status_code not in (201, 202, 204):
-                raise await self._refusal(response)
+                raise self._refusal(response.status_code, body)
             return self._session.target(str(response.url), response.headers.get("location", "") or location)
 
     async def _commit(self, location: str) -> None:
         url = f"{location}{'&' if urlsplit(location).query else '?'}digest={quote(self._digest, safe='')}"
         async with self._session.exchange("PUT", url, {}, NOTHING) as response:
+            body = await self._session.remark(response)
             if response.status_code not in (201, 204):
-                raise await self._refusal(response)
+                raise self._refusal(response.status_code, body)
 
     async def _abandon(self, location: str) -> None:
         """Tell the registry to forget what came of it; one that does not listen forgets in its own time."""
@@ -129,9 +131,8 @@ class Upload:
             async with asyncio.timeout(self._session.limits.abandon), self._session.exchange("DELETE", location):
                 pass
 
-    async def _refusal(self, response: httpx2.Response) -> HypercellError:
-        body = await read_body(response, refusals.MAX_BODY)
-        return refusals.of_push(response.status_code, body, self._session.endpoint.host, self._name)
+    def _refusal(self, status: int, body: bytes) -> HypercellError:
+        return refusals.of_push(status, body, self._session.endpoint.host, self._name)
 
     async def _chunks(self) -> AsyncGenerator[bytes, None]:
         sent = 0
