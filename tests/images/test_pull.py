@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +18,7 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import NoSpace, NotFound, Unauthorized, Unavailable
 from hypercell.images.contract import Credentials, Progress
+from hypercell.images.registries import RegistryClient
 from hypercell.images.store import ImageStore, open_store
 from tests.images.certificates import Certificate, make_certificate
 from tests.images.conftest import QUICK
@@ -195,8 +197,8 @@ class TokenServer:
         if request.headers.get("authorization") != "Basic bWU6c2VjcmV0":
             return answer(writer, 401)
         query = parse_qs(request.query)
-        kind, name, actions = query["scope"][0].split(":")
-        access = [{"type": kind, "name": name, "actions": actions.split(",")}]
+        scopes = (scope.split(":") for scope in query.get("scope", ()))
+        access = [{"type": kind, "name": name, "actions": actions.split(",")} for kind, name, actions in scopes]
         token = await asyncio.to_thread(self.certificate.token, query["service"][0], access)
         return answer(writer, 200, f'{{"access_token":"{token}"}}'.encode())
 
@@ -221,7 +223,23 @@ async def test_token_authentication_with_a_real_registry(store: ImageStore, tmp_
                 await pull(store, name)
             with pytest.raises(Unauthorized):
                 await pull(store, name, credentials=Credentials("me", "wrong"))
-            assert (await pull(store, name, credentials=Credentials("me", "secret"))).id == TWO_LAYERS.id
+            me = Credentials("me", "secret", server_address=registry.host)
+            assert (await pull(store, name, credentials=me)).id == TWO_LAYERS.id
+            other = f"{registry.host}/private/other"
+            await store.tag("default", name, other, "2")
+            with pytest.raises(Unauthorized):
+                await store.push("default", f"{other}:2", None, lambda _: None)
+            told: list[str] = []
+            await store.push("default", f"{other}:2", me, lambda step: told.append(step.status))
+            assert told.count("Mounted from private/app") == 2
+            await store.remove("default", TWO_LAYERS.id, force=True)
+            assert (await pull(store, f"{other}:2", credentials=me)).digests == (
+                f"{other}@{sha256(TWO_LAYERS.manifest)}",
+            )
+            client = RegistryClient(Config(), QUICK)
+            assert await client.login(me) == ""
+            with pytest.raises(Unauthorized):
+                await client.login(replace(me, password="wrong"))
 
 
 def configured(tmp_path: Path, *registries: settings.Registry) -> Config:
