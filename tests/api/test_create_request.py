@@ -286,8 +286,6 @@ def test_what_has_no_meaning_in_a_vm_is_answered_with_a_warning() -> None:
         ({"PidMode": "container:x"}, {}, "HostConfig.PidMode"),
         ({"IpcMode": "container:x"}, {}, "HostConfig.IpcMode"),
         ({"CpusetCpus": "0"}, {}, "HostConfig.CpusetCpus"),
-        ({"LogConfig": {"Type": "syslog"}}, {}, "LogConfig.Type 'syslog'"),
-        ({"LogConfig": {"Type": "json-file", "Config": {"max-size": "1m"}}}, {}, "max-size"),
         ({"SecurityOpt": ["apparmor=docker-default"]}, {}, "apparmor"),
         ({"SecurityOpt": ["label=type:x"]}, {}, "label"),
         ({"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}}, {}, "range"),

@@ -114,6 +114,45 @@ async def test_an_end_is_told_with_its_exit_code_and_every_line_once(home: House
     nothing_is_left_of_others(home, view.id)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "point"),
+    [
+        *(("few", point) for point in ("log-rotate", "log-write", "log-rotated-away")),
+        *(("packed", point) for point in ("log-packed", "log-pack-named")),
+    ],
+)
+async def test_a_rotation_half_done_loses_and_doubles_no_line(home: House, kind: str, point: str, count: int) -> None:
+    lines = [f"line-{number}" for number in range(6)]
+    words = "; sleep 0.05; ".join(f"echo {line}" for line in lines)
+    await killed_at(home, point, "run", kind, "sh", "-c", f"{words}; sleep infinity", count=count)
+    await home.open()
+    await home.until("it", Status.RUNNING)
+
+    async def complete() -> bool:
+        return (await home.output("it")).endswith(b"line-5\n")
+
+    await eventually(complete)
+    kept = (await home.output("it")).decode().split()
+    assert len(kept) >= 3 and kept == lines[-len(kept) :]
+    ident = (await home.view("it")).id
+    assert len(list((home.config.containers / ident / "log").glob("*.log*"))) <= 3
+
+
+@pytest.mark.parametrize("point", ["log-write", "log-forget", "log-forgotten"])
+async def test_a_log_that_is_not_kept_still_knows_what_clients_have_had(home: House, point: str) -> None:
+    script = "echo one; sleep 0.05; echo two; sleep 0.05; cat"
+    await killed_at(home, point, "run", "none", "sh", "-c", script)
+    await home.open()
+    await home.until("it", Status.RUNNING)
+    container = home.node.get((await home.view("it")).id)
+
+    async def complete() -> bool:
+        return container.log.positions(container.record.run)[0] == len("one\ntwo\n")
+
+    await eventually(complete)
+
+
 @pytest.mark.parametrize("point", ["exit-seen", "vm-discard", *REMOVE])
 async def test_an_auto_removed_container_goes_all_the_same(home: House, point: str) -> None:
     await killed_at(home, point, "run", "rm", "sh", "-c", "exit 1")

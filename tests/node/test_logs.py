@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypercell.node.logs import Entry, Log, read
+from hypercell.node.logs import Entry, Log, Rotation, read, rotation
 from hypercell.node.logs.lines import Lines, count, split
 from hypercell.node.logs.record import MAX_DATA, decode, decode_all, decode_before, encode
-from hypercell.node.types import LogQuery, LogRecord, Output
+from hypercell.node.types import LogQuery, LogRecord, LogSpec, Output
 
-MANY = 1 << 30
+MANY = Rotation(5, 1 << 30)
 
 
 def entry(data: bytes, stream: Output = Output.STDOUT, end: int = 0, time_ns: int = 1, run: int = 1) -> Entry:
@@ -120,7 +120,7 @@ async def test_positions_are_of_the_run_that_is_asked_for(tmp_path: Path) -> Non
 
 async def test_the_log_never_exceeds_its_limit_and_keeps_the_end(tmp_path: Path) -> None:
     limit = 1_000_000
-    log = Log(tmp_path / "log", limit)
+    log = Log(tmp_path / "log", rotation(LogSpec(), limit))
     lines = [b"%06d\n" % number for number in range(60_000)]
     write(log, *lines)
     used = sum(file.stat().st_size for file in (tmp_path / "log").iterdir())
@@ -128,8 +128,8 @@ async def test_the_log_never_exceeds_its_limit_and_keeps_the_end(tmp_path: Path)
     assert used <= limit and len(kept) > 10_000 and kept == lines[-len(kept) :]
 
 
-@pytest.mark.parametrize("limit", [MANY, 400_000])
-async def test_tail_is_the_end_whatever_the_segments(tmp_path: Path, limit: int) -> None:
+@pytest.mark.parametrize("limit", [MANY, Rotation(5, 80_000)])
+async def test_tail_is_the_end_whatever_the_segments(tmp_path: Path, limit: Rotation) -> None:
     log = Log(tmp_path / "log", limit)
     lines = [b"%06d\n" % number for number in range(20_000)]
     write(log, *lines)
@@ -143,17 +143,15 @@ async def test_tail_reads_only_the_end(tmp_path: Path, monkeypatch: pytest.Monke
     log = Log(tmp_path / "log", MANY)
     write(log, *(b"%06d\n" % number for number in range(100_000)))
     read_bytes = 0
-    import hypercell.node.logs.log as module
+    original = log.segments.read
 
-    original = module._read
-
-    def counting(path: Path, offset: int, length: int) -> bytes:
+    def counting(number: int, offset: int, length: int) -> bytes:
         nonlocal read_bytes
-        data = original(path, offset, length)
+        data = original(number, offset, length)
         read_bytes += len(data)
         return data
 
-    monkeypatch.setattr(module, "_read", counting)
+    monkeypatch.setattr(log.segments, "read", counting)
     assert await ask(log, tail=3) == [b"%06d\n" % number for number in range(99_997, 100_000)]
     assert read_bytes < 600_000
 
@@ -172,8 +170,8 @@ async def test_tail_counts_only_what_was_asked_for(tmp_path: Path) -> None:
     assert await ask(log, tail=3, since_ns=19) == [b"19", b"20"]
 
 
-@pytest.mark.parametrize("limit", [MANY, 600_000])
-async def test_since_and_until_bound_it(tmp_path: Path, limit: int) -> None:
+@pytest.mark.parametrize("limit", [MANY, Rotation(5, 120_000)])
+async def test_since_and_until_bound_it(tmp_path: Path, limit: Rotation) -> None:
     log = Log(tmp_path / "log", limit)
     write(log, *(b"%06d\n" % number for number in range(10_000)), first_ns=1000)
     assert await ask(log, since_ns=10_990) == [b"%06d\n" % number for number in range(9_990, 10_000)]
@@ -207,7 +205,7 @@ async def test_a_follower_until_a_time_ends_then(tmp_path: Path) -> None:
 
 
 async def test_a_reader_survives_rotation_beneath_it(tmp_path: Path) -> None:
-    log = Log(tmp_path / "log", 400_000)
+    log = Log(tmp_path / "log", Rotation(5, 80_000))
     write(log, *(b"%06d\n" % number for number in range(5_000)))
     reader = read(log, LogQuery(), lambda: False)
     first = await anext(reader)

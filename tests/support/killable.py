@@ -17,10 +17,16 @@ from pathlib import Path
 
 from hypercell.base import crash
 from hypercell.base.errors import HypercellError, NotFound
-from hypercell.cloud.contract import ContainerRequest, RestartPolicy
+from hypercell.cloud.contract import ContainerRequest, LogSpec, RestartPolicy
 from hypercell.node.network import PublishedPort
 from tests.support.house import House, T, eventually
 
+LOGS = {
+    "few": LogSpec(files=3, file_size=70),
+    "packed": LogSpec(files=3, file_size=70, compress=True),
+    "none": LogSpec(kept=False),
+}
+"""By the options of `run`: a line fills a file."""
 CLONING = ("template", "pool")
 """Verbs: run a container in a VM of that way."""
 
@@ -49,6 +55,7 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
             command=command,
             restart=policy,
             auto_remove="rm" in options,
+            log=LOGS.get(options, LogSpec()),
             published=(PublishedPort(80, "tcp", "", 8080),),
         )
         await containers.create(T, request)

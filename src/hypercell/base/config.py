@@ -76,7 +76,9 @@ class Config:
     rootfs_size: int = 10 * 1024**3
     """Bytes a container may write into its root file system."""
     log_size: int = 50 * 1024**2
-    """Bytes of log kept per container."""
+    """Bytes of log kept of a container that does not say how many."""
+    log_most: int = 10 * 1024**3
+    """Bytes of log that a container may ask to have kept, all its files together."""
     reserve_bytes: int = 256 * 1024**2
     """Free bytes that must remain on `root`; below it, new containers and pulls are refused."""
     reserve_memory: int = 256 * 1024**2
@@ -151,6 +153,7 @@ _LEAST: dict[str, float] = {
     "boot_timeout": 0.1,
     "rootfs_size": 1024**2,
     "log_size": 1,
+    "log_most": 1,
     "launch_wait": 0.01,
 }
 """Of numbers; all others may be 0."""

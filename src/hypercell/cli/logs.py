@@ -16,10 +16,18 @@ from hypercell.cli.options import time_query
 @click.option("--until", help="Up to then.")
 @click.option("-n", "--tail", default="all", show_default=True, help="The last N lines.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")
+@click.option("--details", is_flag=True, help="Show what its log options tell of it before each line.")
 @click.argument("container")
 @click.pass_obj
 def logs_command(
-    client: Client, container: str, follow: bool, since: str | None, until: str | None, tail: str, timestamps: bool
+    client: Client,
+    container: str,
+    follow: bool,
+    since: str | None,
+    until: str | None,
+    tail: str,
+    timestamps: bool,
+    details: bool,
 ) -> None:
     """Show what a container wrote, whether it runs or not.
 
@@ -36,6 +44,7 @@ def logs_command(
         "until": time_query(until),
         "tail": tail,
         "timestamps": timestamps,
+        "details": details,
     }
     answer = client.open("GET", f"/containers/{quote(container)}/logs", query)
     if is_tty:

@@ -149,6 +149,7 @@ class ContainerService:
 
     def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]:
         container = self._find(tenant, ref)
+        container.refuse_unkept_log()
         run = container.run
         return logs.read(container.log, query, lambda: run is not None and container.run is run)
 

@@ -21,6 +21,7 @@ from hypercell.node.types import (
     Attachment,
     LogQuery,
     LogRecord,
+    LogSpec,
     Output,
     RestartPolicy,
     State,
@@ -42,6 +43,7 @@ __all__ = [
     "HealthStatus",
     "LogQuery",
     "LogRecord",
+    "LogSpec",
     "Output",
     "Port",
     "PublishedPort",
@@ -146,6 +148,7 @@ class ContainerRequest:
     init: bool = False
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = False
+    log: LogSpec = field(default_factory=LogSpec)
     network: str = "bridge"
     """`bridge` or `none`."""
     published: tuple[PublishedPort, ...] = ()
@@ -270,12 +273,13 @@ class Containers(Protocol):
         """Newest first; without what only `inspect` shows (`vm`, `waiting`, `trace`)."""
 
     async def inspect(self, tenant: str, ref: str, size: bool = False) -> ContainerView: ...
-    def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]: ...
+    def logs(self, tenant: str, ref: str, query: LogQuery) -> AsyncIterator[LogRecord]:
+        """`Unsupported` for one whose log is not kept."""
 
     async def attach(
         self, tenant: str, ref: str, stdin: bool, stdout: bool, stderr: bool, stream: bool = True, logs: bool = False
     ) -> Attachment:
-        """Also to a created container: output begins with its start."""
+        """Also to a created container: output begins with its start. `Unsupported` with *logs* if none is kept."""
 
     async def resize(self, tenant: str, ref: str, rows: int, columns: int) -> None: ...
 

@@ -15,7 +15,7 @@ from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.names import Names
 from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
-from hypercell.cloud.validate import validate
+from hypercell.cloud.validate import check_log_size, validate
 from hypercell.cloud.views import Views
 from hypercell.images.contract import Images
 from hypercell.node import Node
@@ -40,6 +40,7 @@ class Creation:
 
     async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, list[str]]:
         validate(request)
+        check_log_size(request.log, self._config.log_most)
         image = await self._images.get(tenant, request.image)
         ident = new_id()
         resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
@@ -102,6 +103,7 @@ def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerS
         restart=request.restart,
         auto_remove=request.auto_remove,
         health=health.carried_out(request.health, request.shell),
+        log=request.log,
     )
     check_size((spec.oci, spec.files), "the command, environment and profiles together")
     if spec.health is not None:

@@ -15,13 +15,15 @@ from hypercell.base.errors import Conflict, InvalidArgument, Unsupported
 from hypercell.base.ids import is_name
 from hypercell.base.sizes import MIB, SIZES, size_named
 from hypercell.cloud import capabilities, health, signals, tmpfs
-from hypercell.cloud.contract import ContainerRequest, PublishedPort, RestartPolicy
+from hypercell.cloud.contract import ContainerRequest, LogSpec, PublishedPort, RestartPolicy
+from hypercell.node.logs.rotation import FILES
 from hypercell.vm.factory import Isolation
 
 MIN_MEMORY = 6 * MIB
 MAX_MEMORY = 1024**4
 MAX_PUBLISHED = 1000
 """Host ports of one container: an image may expose all there are, and `--publish-all` must not take them."""
+MAX_LOG_FILES = 1000
 MAX_LABELS = 1000
 MAX_LABEL_BYTES = 1024**2
 """Of one container, its image's included: every event carries them all."""
@@ -52,6 +54,22 @@ def validate(request: ContainerRequest) -> None:
     if request.auto_remove and request.restart.name not in ("", "no"):
         raise Conflict("can't create 'AutoRemove' container with restart policy", "choose --rm or --restart")
     _check_network(request)
+    _check_log(request.log)
+
+
+def _check_log(log: LogSpec) -> None:
+    if not 0 <= log.files <= MAX_LOG_FILES:
+        raise InvalidArgument(f"max-file is {log.files}", f"a log has {MAX_LOG_FILES} files at most")
+    if log.file_size < 0 or (log.buffer is not None and log.buffer < 0):
+        raise InvalidArgument("a log's size and its buffer cannot be negative")
+
+
+def check_log_size(log: LogSpec, most: int) -> None:
+    """*most*: bytes that the operator lets a container ask for."""
+    asked = log.file_size * (log.files or FILES)
+    if asked > most:
+        words = f"a log of {asked} bytes is asked for, and one may have {most}"
+        raise InvalidArgument(words, "lower max-size or max-file, or raise the daemon's setting log_most")
 
 
 def check_name(name: str) -> None:

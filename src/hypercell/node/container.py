@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from hypercell.agent.contract import Agent
-from hypercell.base.errors import Conflict, HypercellError, NotModified, Unavailable
+from hypercell.base.errors import Conflict, HypercellError, NotModified, Unavailable, Unsupported
 from hypercell.node.admission import Place, Waiting
 from hypercell.node.attach import ContainerAttachment, RunInput
 from hypercell.node.exec import Exec, ExecAttachment
 from hypercell.node.exec_eviction import evict
 from hypercell.node.guest_state import ContainerState
 from hypercell.node.health import Health, HealthStatus
-from hypercell.node.logs import Log
+from hypercell.node.logs import Log, rotation
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import Pod
 from hypercell.node.probing import Prober
@@ -50,7 +50,9 @@ class Container:
         self.services = services
         self.status = _status(record)
         self.lock = asyncio.Lock()
-        self.log = Log(services.storage.logs(record.id), services.config.log_size)
+        kept = record.spec.log
+        limits = rotation(kept, services.config.log_size)
+        self.log = Log(services.storage.logs(record.id), limits, kept.kept)
         self.output = RunOutput(self.log)
         self.input = RunInput()
         self.run: Run | None = None
@@ -142,6 +144,10 @@ class Container:
             raise Conflict(f"container {self.id} is dead", self.record.error)
         if self.removing:
             raise Conflict(f"container {self.id} is marked for removal and cannot be used", "create another one")
+
+    def refuse_unkept_log(self) -> None:
+        if not self.log.kept:
+            raise Unsupported("configured logging driver does not support reading")
 
     async def vm_ended(self) -> bool:
         """Wait for the end of the last run's VM. True when it is known to be gone."""
@@ -346,6 +352,8 @@ class Container:
         if self.status in (Status.PAUSED, Status.RESTARTING):
             words = "paused, unpause" if self.status is Status.PAUSED else "restarting, wait for"
             raise Conflict(f"container {self.id} is {words} the container before attach")
+        if logs:
+            self.refuse_unkept_log()
         kinds = {Output.STDOUT: stdout, Output.STDERR: stderr}
         tap = self.output.attach(frozenset(kind for kind, wanted in kinds.items() if wanted), logs, stream)
         spec = self.record.spec

@@ -79,6 +79,7 @@ class Node:
                 await container.run.let_go()
             await container.pod.let_go()
             container.log.close()
+            await container.log.settle()
 
     def listen(self, listener: EventSink) -> None:
         """Call *listener* with every event from now on."""

@@ -65,6 +65,13 @@ class RunOutput:
             pieces = pieces[written:]
         return lines.written
 
+    def drop(self, stream: Output, room: int) -> int:
+        """Of what cannot be written, forget the oldest beyond *room* bytes; returns the offset below which all that
+        came may be acknowledged."""
+        lines = self.lines[stream]
+        lines.drop_to(room)
+        return lines.seen
+
     def _entries(self, stream: Output, pieces: list[bytes], now: int) -> list[Entry]:
         ends = {kind: lines.written for kind, lines in self.lines.items()}
         entries = []
@@ -123,10 +130,17 @@ class Tap:
             self._wakeup.set()
 
     def fall_behind(self, cursor: Cursor) -> None:
+        if self._cursor is None:
+            self._output.log.hold()
         self._cursor = cursor
         if cursor == START:
             self._have = dict.fromkeys(self._have, 0)
         self._wakeup.set()
+
+    def _keep_up(self) -> None:
+        if self._cursor is not None:
+            self._cursor = None
+            self._output.log.let_go()
 
     def wake(self) -> None:
         self._wakeup.set()
@@ -134,6 +148,7 @@ class Tap:
     def close(self) -> None:
         self._closed = True
         self._output.detach(self)
+        self._keep_up()
         self._wakeup.set()
 
     async def read(self) -> AsyncIterator[tuple[Output, bytes]]:
@@ -154,13 +169,17 @@ class Tap:
                     await self._wakeup.wait()
         finally:
             self._output.detach(self)
+            self._keep_up()
 
     async def _catch_up(self, cursor: Cursor) -> list[tuple[Output, bytes]]:
-        entries, self._cursor = await self._output.log.forward(cursor)
+        entries, cursor = await self._output.log.forward(cursor)
+        if self._cursor is None:  # it was closed meanwhile
+            return []
+        self._cursor = cursor
         items = [(entry.stream, data) for entry in entries if (data := self._missing(entry))]
         if not entries and self._cursor == self._output.log.end():
             # No other task runs between here and the return: the unfinished lines close the gap to the live flow.
-            self._cursor = None
+            self._keep_up()
             for stream, lines in self._output.lines.items():
                 data = lines.unwritten[max(0, self._have[stream] - lines.written) :]
                 self._have[stream] = lines.seen

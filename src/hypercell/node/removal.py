@@ -59,7 +59,8 @@ def _hasten(container: Container) -> None:
 
 
 async def _vm_gone(container: Container) -> bool:
-    """The end of its last run may have seen to it, or be about to."""
+    """The end of its last run may have seen to it, or be about to. Nothing writes into its directory any more."""
+    await container.log.settle()
     return await container.vm_ended() or await end_vm(container, orderly=False)
 
 

@@ -27,6 +27,8 @@ INIT_PATH = "/sbin/docker-init"
 FAILED_START = 128
 """docker's exit code of a container that could not be started."""
 _DISK_FULL_PAUSE = 0.5
+MAX_BUFFER = 1024 * 1024
+"""Of each output stream: what a container may have the daemon hold in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Run:
         self._drained: set[Output] = set()
         self._output: RunOutput | None = None
         self._input: RunInput | None = None
+        self._blocked = False
+        """The log could not be written when it was last tried."""
 
     # Beginning
 
@@ -156,17 +160,24 @@ class Run:
             return  # the watch over the pod finds out what happened
 
     async def _store(self, kind: Output, last: bool = False) -> int:
-        """Into the log. While the disk is full the container waits in write(2), as on a full pipe. Nothing is lost."""
+        """Into the log. While the disk is full the container waits in write(2), as on a full pipe, and nothing is lost,
+        unless it was asked for that it never waits."""
         assert self._output is not None
-        told = False
+        buffer = self.spec.log.buffer
         while True:
             try:
-                return self._output.store(kind, last)
+                offset = self._output.store(kind, last)
             except OSError as error:
-                if not told:
-                    log.error("cannot write the log of %s, its output waits: %s", self.id[:12], error.strerror)
-                told = True
+                if not self._blocked:
+                    fate = "waits" if buffer is None else "is dropped beyond its buffer"
+                    log.error("cannot write the log of %s, its output %s: %s", self.id[:12], fate, error.strerror)
+                self._blocked = True
+                if buffer is not None:
+                    return self._output.drop(kind, min(buffer, MAX_BUFFER))
                 await asyncio.sleep(_DISK_FULL_PAUSE)
+            else:
+                self._blocked = False
+                return offset
 
     async def drain(self) -> None:
         """After the end: wait, not for ever, until all that was written has arrived and is stored."""

@@ -11,7 +11,7 @@ from typing import Any
 from hypercell.base.typed import build, text
 from hypercell.node.health import HealthCheck
 from hypercell.node.network import Port, PublishedPort
-from hypercell.node.types import RestartPolicy
+from hypercell.node.types import LogSpec, RestartPolicy
 
 Json = dict[str, Any]
 
@@ -56,6 +56,7 @@ class ContainerSpec:
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     auto_remove: bool = False
     health: HealthCheck | None = None
+    log: LogSpec = field(default_factory=LogSpec)
 
     @property
     def args(self) -> list[str]:

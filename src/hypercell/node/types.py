@@ -26,6 +26,23 @@ class RestartPolicy:
     maximum_retries: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LogSpec:
+    """How a container's log is kept."""
+
+    kept: bool = True
+    """False: only who is attached gets what it writes, and nobody can read it afterwards."""
+    files: int = 0
+    """0: the operator's."""
+    file_size: int = 0
+    """Bytes; 0: the operator's share of one file."""
+    compress: bool = False
+    """The files that are written no more."""
+    buffer: int | None = None
+    """Bytes of output that wait in memory while the log cannot be written; the oldest beyond that are dropped. None:
+    nothing is dropped, the program waits."""
+
+
 class Status(StrEnum):
     """docker's words."""
 

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator
 
 from hypercell.api.docker.engine import Call
 from hypercell.api.docker.framing import SYSTEM_ERROR, frame, media_type
+from hypercell.api.docker.log_attributes import attributes, encoded
 from hypercell.api.docker.query import flag, timestamp
 from hypercell.api.docker.times import rfc3339_fixed
 from hypercell.api.http import Query, StreamResponse
 from hypercell.base.digits import is_digits
 from hypercell.base.errors import HypercellError, InvalidArgument
-from hypercell.cloud.contract import LogQuery, LogRecord, Output
+from hypercell.cloud.contract import ContainerView, LogQuery, LogRecord, Output
 
 
 async def container_logs(call: Call) -> StreamResponse:
@@ -22,8 +23,15 @@ async def container_logs(call: Call) -> StreamResponse:
     view = await engine.containers.inspect(engine.tenant, name)
     tty = view.request.tty
     records = engine.containers.logs(engine.tenant, view.id, wanted)
-    lines = _lines(records, flag(query, "timestamps"), flag(query, "details"), tty)
+    details = _details(view) if flag(query, "details") else b""
+    lines = _lines(records, flag(query, "timestamps"), details, tty)
     return StreamResponse(lines, content_type=media_type(tty, call.version))
+
+
+def _details(view: ContainerView) -> bytes:
+    """What stands before each line: a blank at least, as with docker."""
+    config = view.request.door.get("HostConfig", {}).get("LogConfig", {})
+    return encoded(attributes(view, config.get("Config", {}))) + b" "
 
 
 def _query(query: Query) -> LogQuery:
@@ -41,7 +49,9 @@ def _query(query: Query) -> LogQuery:
     )
 
 
-async def _lines(records: AsyncIterator[LogRecord], timestamps: bool, details: bool, tty: bool) -> AsyncIterator[bytes]:
+async def _lines(
+    records: AsyncIterator[LogRecord], timestamps: bool, details: bytes, tty: bool
+) -> AsyncIterator[bytes]:
     middle: dict[Output, bool] = {}
     """Streams whose last record was a piece of a line: the next one is no new line and gets no time stamp."""
     try:
@@ -49,7 +59,7 @@ async def _lines(records: AsyncIterator[LogRecord], timestamps: bool, details: b
             data = record.data
             if not middle.get(record.stream):
                 prefix = f"{rfc3339_fixed(record.time_ns)} " if timestamps else ""
-                data = prefix.encode() + b" " * details + data
+                data = prefix.encode() + details + data
             middle[record.stream] = not record.data.endswith(b"\n")
             yield data if tty else frame(record.stream, data)
     except HypercellError as error:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hypercell import __version__
 from hypercell.api.docker.container_list import summary_json as container_json
+from hypercell.api.docker.create.logging import DEFAULT_DRIVER, DRIVERS
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.events import stream_events
 from hypercell.api.docker.image_view import summary_json as image_json
@@ -84,7 +85,7 @@ async def info(call: Call) -> Response:
         "Images": len(images),
         "Driver": "erofs",
         "DriverStatus": [["Backing", str(engine.config.root)], *([k, v] for k, v in facts.hypervisor().items())],
-        "Plugins": {"Volume": [], "Network": ["bridge", "null"], "Authorization": None, "Log": ["json-file"]},
+        "Plugins": {"Volume": [], "Network": ["bridge", "null"], "Authorization": None, "Log": list(DRIVERS)},
         "MemoryLimit": True,
         "SwapLimit": False,
         "CpuCfsPeriod": True,
@@ -98,7 +99,7 @@ async def info(call: Call) -> Response:
         "OomKillDisable": False,
         "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": rfc3339(time.time_ns()),
-        "LoggingDriver": "json-file",
+        "LoggingDriver": DEFAULT_DRIVER,
         "CgroupDriver": "none",
         "CgroupVersion": "2",
         "NEventsListener": 0,

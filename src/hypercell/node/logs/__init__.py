@@ -4,5 +4,6 @@
 from hypercell.node.logs.log import Cursor, Log
 from hypercell.node.logs.query import read
 from hypercell.node.logs.record import Entry
+from hypercell.node.logs.rotation import Rotation, rotation
 
-__all__ = ["Cursor", "Entry", "Log", "read"]
+__all__ = ["Cursor", "Entry", "Log", "Rotation", "read", "rotation"]

@@ -58,3 +58,9 @@ class Lines:
         """The first *length* bytes are in the log."""
         self.unwritten = self.unwritten[length:]
         self.written += length
+
+    def drop_to(self, room: int) -> None:
+        """Forget the oldest lines beyond *room* bytes, as if they had been written."""
+        excess = len(self.unwritten) - room
+        if excess > 0:
+            self.commit(self.unwritten.find(b"\n", excess - 1) + 1 or excess)

@@ -15,10 +15,13 @@ from hypercell.node.types import LogQuery, LogRecord, Output
 
 async def read(log: Log, query: LogQuery, live: Callable[[], bool]) -> AsyncIterator[LogRecord]:
     """Records that match, oldest first. With `follow`, goes on until *live* says that nothing more will come."""
-    cursor, skip = await asyncio.to_thread(_start, log, query, log.end())
+    begin, skip = await asyncio.to_thread(_start, log, query, log.end())
+    cursor = begin
     while True:
         changed, alive = log.changed(), live()
         entries, cursor = await log.forward(cursor)
+        if cursor.segment != begin.segment:  # the record that was to be cut has been rotated away
+            skip = 0
         for entry in entries:
             if query.until_ns and entry.time_ns > query.until_ns:
                 return
@@ -63,8 +66,8 @@ def _start(log: Log, query: LogQuery, end: Cursor) -> tuple[Cursor, int]:
 def _tail(log: Log, query: LogQuery, end: Cursor) -> tuple[Cursor, int]:
     """Before the last N lines that match, read from the end."""
     left = query.tail
-    for segment in reversed(log.segments()):
-        at = end.offset if segment == end.segment else log.segment_size(segment)
+    for segment in reversed(log.segments.numbers()):
+        at = end.offset if segment == end.segment else log.segments.size(segment)
         while at > 0:
             entries, before = log.backward(segment, at)
             for entry in entries:
@@ -83,8 +86,8 @@ def _since(log: Log, since_ns: int) -> Cursor:
     """Skip segments that ended before *since_ns*: those whose successor begins before it."""
     start = START
     if since_ns:
-        for segment in log.segments():
-            size = log.segment_size(segment)
+        for segment in log.segments.numbers():
+            size = log.segments.size(segment)
             entries, _ = log.backward(segment, size)
             if entries and entries[0].time_ns < since_ns:
                 start = Cursor(segment, size)

@@ -6,10 +6,10 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
+from hypercell.api.docker.create.logging import parse_logging
 from hypercell.api.docker.create.networking import parse_names, parse_network_mode
 from hypercell.api.docker.create.ports import parse_bindings
 from hypercell.api.docker.create.refused import (
-    check_logging,
     check_modes,
     refuse_what_is_not_built,
     vm_namespaces,
@@ -28,7 +28,6 @@ _DEFAULT_SHM = 64 * 1024 * 1024
 def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str]) -> dict[str, Any]:
     """Members of a `ContainerRequest`; what only an inspection shows goes to *echo*."""
     refuse_what_is_not_built(fields)
-    check_logging(fields)
     warnings += warn_of_the_meaningless(fields)
     modes = check_modes(fields)
     echo.update({name: mode for name, mode in modes.items() if mode})
@@ -55,6 +54,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "publish_all": fields.flag("PublishAllPorts"),
         "restart": restart,
         "auto_remove": fields.flag("AutoRemove"),
+        "log": parse_logging(fields, echo),
         "memory": resources.memory,
         "nano_cpus": resources.nano_cpus,
         "cpu_shares": resources.cpu_shares,

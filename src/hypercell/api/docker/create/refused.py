@@ -82,20 +82,3 @@ def vm_namespaces(modes: dict[str, str]) -> tuple[str, ...]:
 
 def warn_of_the_meaningless(fields: Fields) -> list[str]:
     return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "", False)]
-
-
-def check_logging(fields: Fields) -> None:
-    """`LogConfig`: docker's default driver without options is what we have."""
-    log = fields.object("LogConfig")
-    if log is None:
-        return
-    driver = log.text("Type")
-    options = log.mapping("Config")
-    log.finish()
-    if driver not in ("", "json-file"):
-        raise Unsupported(f"{fields.name('LogConfig.Type')} {driver[:100]!r} is not built yet", "use json-file")
-    if options:
-        raise Unsupported(
-            f"{fields.name('LogConfig.Config')} ({next(iter(options))}) is not built yet",
-            "the daemon's setting log_size bounds every log",
-        )
