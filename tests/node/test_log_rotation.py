@@ -346,3 +346,13 @@ async def test_a_client_that_leaves_while_it_is_behind_leaves_nothing(tmp_path: 
         await anext(reading)
     gone.close()
     assert on_disk(tmp_path / "log") <= 2 * OVERHEAD
+
+
+async def test_a_client_that_leaves_a_log_that_was_removed_writes_nothing_any_more(tmp_path: Path) -> None:
+    log = open_log(tmp_path / "log", "none")
+    log.hold()
+    await write(log)
+    log.close()
+    before = sorted(tmp_path.rglob("*"))
+    log.let_go()
+    assert sorted(tmp_path.rglob("*")) == before

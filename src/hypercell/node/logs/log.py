@@ -140,7 +140,7 @@ class Log:
     def _forget(self) -> None:
         """Of a log that is not kept, keep only where the streams stand."""
         end = self._end
-        if self.kept or self._held or self._last is None or end is None:
+        if self.kept or self._held or self._closed or self._last is None or end is None:
             return
         if not self._spooled and end.offset <= _POSITIONS:
             return
