@@ -41,7 +41,11 @@ def test_what_is_left_open_is_the_operators_and_one_file_is_kept_in_halves(spec:
 
 
 def on_disk(directory: Path) -> int:
-    return sum(file.stat().st_size for file in directory.iterdir())
+    found = 0
+    for file in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was being compressed
+            found += file.stat().st_size
+    return found
 
 
 async def content(log: Log, **query: object) -> bytes:
@@ -295,6 +299,24 @@ async def test_a_disk_that_has_no_room_to_compress_keeps_the_segment_as_it_is(
     assert {file.suffix for file in (tmp_path / "log").iterdir()} == {".log"}
     kept = await content(log)
     assert kept == stream()[-len(kept) :]
+
+
+async def test_a_log_whose_last_segment_was_compressed_goes_on_behind_it_even_if_it_is_damaged(tmp_path: Path) -> None:
+    directory = tmp_path / "log"
+    log = open_log(directory, "packed")
+    await write(log, 1000 * LINE, settle=True)
+    (newest,) = directory.glob("*.log")
+    newest.unlink()  # as if the daemon had died before it wrote into a new segment
+    position = open_log(directory, "packed").positions(1)[0]
+    assert position % LINE == 0 and 0 < position < 1000 * LINE
+
+    last = sorted(directory.glob("*.logz"))[-1]
+    last.write_bytes(last.read_bytes()[:-1] + b"\x55")
+    successor = open_log(directory, "packed")
+    assert 0 < successor.positions(1)[0] < position and not last.exists()
+    await write(successor, settle=True)
+    kept = await content(open_log(directory, "packed"))
+    assert len(kept) > 200 * LINE and kept == stream()[-len(kept) :]
 
 
 async def test_a_log_that_is_removed_is_compressed_no_further(tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ class Log:
                 tail = self.segments.read(number, start, size - start)
                 if (last := decode_before(tail, len(tail))) is not None:
                     return Cursor(number + 1, 0), last
+                log.warning("%s cannot be read: it is removed", self.segments.packed(number))
+                self.segments.remove(number)
                 continue
             sound, last = self._last_sound(number)
             if sound != path.stat().st_size:
