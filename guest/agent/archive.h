@@ -24,6 +24,10 @@ int archive_stat(int root, const char *path, struct text *json, struct failure *
 // shrinks is padded with NUL.
 int archive_get(int root, const char *path, int out, struct failure *f);
 
+// The same of everything below `root`, the names without a leading slash and without an entry of the root itself, as
+// docker export has them.
+int archive_export(int root, int out, struct failure *f);
+
 struct archive_put {
 	bool no_overwrite_dir_non_dir; // a directory may not replace a file, nor the other way round
 	bool chown;                    // everything gets uid and gid below (copy_uid_gid), else those in the tar

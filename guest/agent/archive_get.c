@@ -233,6 +233,20 @@ static int write_children(struct walk *w, DIR *listing, dev_t device, int depth)
 	return result == 0 ? 0 : fail_errno(w->f, "reading %.300s", w->name);
 }
 
+static int write_content_of(struct walk *w, int fd, dev_t device, int depth)
+{
+	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *listing = again >= 0 ? fdopendir(again) : NULL;
+	if (listing == NULL) {
+		if (again >= 0)
+			close(again);
+		return fail_errno(w->f, "reading %.300s", w->name);
+	}
+	int result = write_children(w, listing, device, depth + 1);
+	(void)closedir(listing);
+	return result;
+}
+
 // w->name without its final slash, as which the root is "". A negative depth stores the directory alone.
 static int write_directory(struct walk *w, int fd, const struct stat *st, int depth)
 {
@@ -245,18 +259,7 @@ static int write_directory(struct walk *w, int fd, const struct stat *st, int de
 	read_xattrs(w, fd);
 	if (end_member(w) != 0)
 		return -1;
-	if (depth < 0)
-		return 0;
-	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *listing = again >= 0 ? fdopendir(again) : NULL;
-	if (listing == NULL) {
-		if (again >= 0)
-			close(again);
-		return fail_errno(w->f, "reading %.300s", w->name);
-	}
-	int result = write_children(w, listing, st->st_dev, depth + 1);
-	(void)closedir(listing);
-	return result;
+	return depth < 0 ? 0 : write_content_of(w, fd, st->st_dev, depth);
 }
 
 static int write_top(struct walk *w, int root, const struct archive_path *path)
@@ -287,20 +290,40 @@ static int write_top(struct walk *w, int root, const struct archive_path *path)
 	return result;
 }
 
-int archive_get(int root, const char *path, int out, struct failure *f)
+// Everything in the directory `root`, which has no name and no entry itself.
+static int write_all(struct walk *w, int root)
 {
-	struct archive_path parsed;
-	struct walk *w;
+	struct stat st;
 
-	if (archive_path_parse(path, &parsed, f) != 0)
-		return -1;
-	w = calloc(1, sizeof *w);
+	if (fstat(root, &st) != 0)
+		return fail_errno(w->f, "reading the root");
+	return write_content_of(w, root, st.st_dev, 0);
+}
+
+static int make_archive(int root, const struct archive_path *path, int out, struct failure *f)
+{
+	struct walk *w = calloc(1, sizeof *w);
+
 	if (w == NULL)
 		return fail_errno(f, "archive");
 	w->f = f;
 	tar_writer_init(&w->writer, out);
-	int result = write_top(w, root, &parsed) == 0 ? tar_writer_end(&w->writer, f) : -1;
+	int result = path != NULL ? write_top(w, root, path) : write_all(w, root);
+	if (result == 0)
+		result = tar_writer_end(&w->writer, f);
 	archive_links_free(&w->links);
 	free(w);
 	return result;
+}
+
+int archive_get(int root, const char *path, int out, struct failure *f)
+{
+	struct archive_path parsed;
+
+	return archive_path_parse(path, &parsed, f) != 0 ? -1 : make_archive(root, &parsed, out, f);
+}
+
+int archive_export(int root, int out, struct failure *f)
+{
+	return make_archive(root, NULL, out, f);
 }

@@ -10,7 +10,7 @@
 enum { VERSION = 1, NONCE_LENGTH = 32 };
 
 static const char features[] =
-	"[\"exec\",\"archive\",\"stats\",\"seccomp\",\"pause\",\"update\",\"network\",\"clock\",\"sync\"]";
+	"[\"exec\",\"archive\",\"stats\",\"seccomp\",\"pause\",\"update\",\"network\",\"clock\",\"sync\",\"changes\"]";
 
 static bool refuse(struct text *reply, const char *code, const char *message)
 {

@@ -127,6 +127,8 @@ const struct operation operations[] = {
 	{"archive.get", archive_operation_get},
 	{"archive.put", archive_operation_put},
 	{"archive.stat", archive_operation_stat},
+	{"container.changes", archive_operation_changes},
+	{"container.export", archive_operation_export},
 	{"network.update", machine_update_network},
 	{"sync", sync_disks},
 	{"shutdown", shutdown_machine},

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,16 +17,6 @@
 #include "text.h"
 
 #define CONTAINERS "/run/hypercell/containers"
-
-enum { LOWERS_MAX = ROOTFS_DISKS_MAX - 1 };
-
-// The parts of a root, as paths.
-struct layers {
-	size_t lowers_length;
-	char lowers[LOWERS_MAX][DISK_PATH_MAX]; // topmost first, as overlayfs has them
-	bool writable;
-	char upper[DISK_PATH_MAX + 80], work[DISK_PATH_MAX + 80];
-};
 
 static int acquire(struct rootfs *r, const struct json *disk, char path[DISK_PATH_MAX], struct failure *f)
 {
@@ -41,7 +32,7 @@ static int acquire(struct rootfs *r, const struct json *disk, char path[DISK_PAT
 }
 
 // upper and work in `base`, made anew or found as an earlier container of the same id left them.
-static int make_upper(const char *base, const char *id, struct layers *l, struct failure *f)
+static int make_upper(const char *base, const char *id, struct rootfs_layers *l, struct failure *f)
 {
 	int fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC), upper = -1, work = -1;
 	struct stat st;
@@ -91,14 +82,14 @@ static int mount_scratch(struct rootfs *r, const char *id, const struct json *tm
 	return 0;
 }
 
-static int prepare_layers(struct rootfs *r, const char *id, const struct json *root, struct layers *l, struct failure *f)
+static int prepare_layers(struct rootfs *r, const char *id, const struct json *root, struct rootfs_layers *l, struct failure *f)
 {
 	const struct json *lower = json_get(root, "lower"), *upper = json_get(root, "upper");
 	const struct json *tmpfs = json_get(upper, "tmpfs");
 	char base[DISK_PATH_MAX];
 
-	if (!json_is_object(root) || (lower != NULL && !json_is_array(lower)) || json_length(lower) > LOWERS_MAX)
-		return fail(f, "invalid", "root.lower must be an array of at most %d disks", LOWERS_MAX);
+	if (!json_is_object(root) || (lower != NULL && !json_is_array(lower)) || json_length(lower) > ROOTFS_LOWERS_MAX)
+		return fail(f, "invalid", "root.lower must be an array of at most %d disks", ROOTFS_LOWERS_MAX);
 	for (size_t i = 0; i < json_length(lower); i++) {
 		if (acquire(r, json_at(lower, i), l->lowers[l->lowers_length++], f) != 0)
 			return -1;
@@ -112,7 +103,7 @@ static int prepare_layers(struct rootfs *r, const char *id, const struct json *r
 
 // As docker's overlay2: no index, no metacopy and no redirects, so that the upper directory alone says what was
 // changed.
-static int mount_overlay(const struct rootfs *r, const struct layers *l, struct failure *f)
+static int mount_overlay(const struct rootfs *r, const struct rootfs_layers *l, struct failure *f)
 {
 	struct text data = {0};
 	int result = -1;
@@ -132,7 +123,7 @@ static int mount_overlay(const struct rootfs *r, const struct layers *l, struct 
 	return result;
 }
 
-static int mount_layers(const struct rootfs *r, const struct layers *l, struct failure *f)
+static int mount_layers(const struct rootfs *r, const struct rootfs_layers *l, struct failure *f)
 {
 	if (l->lowers_length + (l->writable ? 1 : 0) > 1)
 		return mount_overlay(r, l, f);
@@ -187,13 +178,15 @@ static int give_back(struct rootfs *r, struct failure *f)
 
 int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, struct failure *f)
 {
-	struct layers l = {0};
+	struct rootfs_layers l = {0};
 
 	*out = (struct rootfs){0};
 	if (strlen(id) > 64 || *id == '\0' || strchr(id, '/') != NULL || strcmp(id, ".") == 0 || strcmp(id, "..") == 0)
 		return fail(f, "invalid", "container id \"%s\"", id);
-	if (make_directories(out, id, f) == 0 && prepare_layers(out, id, root, &l, f) == 0 && mount_layers(out, &l, f) == 0)
+	if (make_directories(out, id, f) == 0 && prepare_layers(out, id, root, &l, f) == 0 && mount_layers(out, &l, f) == 0) {
+		out->layers = l;
 		return 0;
+	}
 	(void)give_back(out, NULL);
 	return -1;
 }
@@ -201,4 +194,36 @@ int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, st
 int rootfs_unmount(struct rootfs *rootfs, struct failure *f)
 {
 	return give_back(rootfs, f);
+}
+
+static int open_directory(const char *path, int *out, struct failure *f)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return fail_errno(f, "opening a layer");
+	*out = fd;
+	return 0;
+}
+
+int rootfs_open_upper(const struct rootfs *r, int *out, struct failure *f)
+{
+	*out = -1;
+	return r->layers.writable ? open_directory(r->layers.upper, out, f) : 0;
+}
+
+int rootfs_open_lower(const struct rootfs *r, int *out, struct failure *f)
+{
+	struct rootfs_layers lower = r->layers;
+
+	*out = -1;
+	if (lower.lowers_length == 0)
+		return 0;
+	if (lower.lowers_length == 1)
+		return open_directory(lower.lowers[0], out, f);
+	// Several are merged as for the container, over its root, where nobody else sees it.
+	lower.writable = false;
+	if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
+		return fail_errno(f, "making a mount namespace");
+	return mount_overlay(r, &lower, f) == 0 ? open_directory(r->path, out, f) : -1;
 }

@@ -3,10 +3,22 @@
 #ifndef HYPERCELL_ROOTFS_H
 #define HYPERCELL_ROOTFS_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "disk.h"
 #include "failure.h"
 #include "json.h"
 
-enum { ROOTFS_DISKS_MAX = 16 };
+enum { ROOTFS_DISKS_MAX = 16, ROOTFS_LOWERS_MAX = ROOTFS_DISKS_MAX - 1 };
+
+// The parts of a root, as paths.
+struct rootfs_layers {
+	size_t lowers_length;
+	char lowers[ROOTFS_LOWERS_MAX][DISK_PATH_MAX]; // topmost first, as overlayfs has them
+	bool writable;
+	char upper[DISK_PATH_MAX + 80], work[DISK_PATH_MAX + 80];
+};
 
 // What has to be given back; zeroed = nothing.
 struct rootfs {
@@ -14,6 +26,7 @@ struct rootfs {
 	char scratch[160]; // tmpfs for the upper layer, or empty
 	size_t disks_length;
 	char disks[ROOTFS_DISKS_MAX][24]; // acquired serials
+	struct rootfs_layers layers;
 };
 
 // In the agent: acquires the disks and mounts the root at /run/hypercell/containers/<id>/root.
@@ -24,5 +37,11 @@ int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, st
 // In the agent: unmounts the root (lazily if somebody still holds it, `busy` is never the answer) and releases the
 // disks.
 int rootfs_unmount(struct rootfs *rootfs, struct failure *f);
+
+// In a job of its own, as it may need a mount namespace: what was there before the container wrote anything, all layers but
+// the writable one as one directory. The writable layer's directory. -1 with `out` untouched on failure; a root that has
+// no such layer makes it -1.
+int rootfs_open_lower(const struct rootfs *rootfs, int *out, struct failure *f);
+int rootfs_open_upper(const struct rootfs *rootfs, int *out, struct failure *f);
 
 #endif

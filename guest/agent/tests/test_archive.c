@@ -475,6 +475,21 @@ static void test_sockets_are_left_out(void)
 	names("/so/s", "");
 }
 
+static void test_an_export_has_the_whole_root_without_naming_it(void)
+{
+	char path[PATH_MAX];
+
+	shell("mkdir -p x/d/empty; cd x; echo 1 > d/a; ln d/a d/b; ln -s d/a l; chown 5:6 d/a");
+	(void)snprintf(path, sizeof path, "%s/x.tar", scratch);
+	int tree = open_scratch("x"), out = open(path, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
+	EXPECT(archive_export(tree, out, &failure) == 0);
+	close(out);
+	close(tree);
+	EXPECT_TEXT(answer_of("tar -tPf x.tar | tr '\\n' ' '"), "d/ d/a d/b d/empty/ l ");
+	EXPECT_TEXT(answer_of("mkdir y; tar -C y -xpf x.tar; cd y; stat -c '%%h %%u %%g' d/b; readlink l"), "2 5 6\nd/a");
+	shell("rm -rf x y x.tar");
+}
+
 static void test_a_reader_that_has_gone_ends_it(void)
 {
 	int fds[2];
@@ -513,6 +528,7 @@ int main(void)
 	RUN(test_kernel_file_systems_are_not_copied);
 	RUN(test_trees_are_walked_to_a_bound);
 	RUN(test_sockets_are_left_out);
+	RUN(test_an_export_has_the_whole_root_without_naming_it);
 	RUN(test_a_reader_that_has_gone_ends_it);
 	close(root);
 	scratch_remove();
