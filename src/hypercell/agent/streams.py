@@ -26,6 +26,8 @@ _TOUCHING: Final = frozenset(
         "stream.close",
         "archive.get",
         "archive.put",
+        "container.changes",
+        "container.export",
     }
 )
 
@@ -128,7 +130,7 @@ class Streams:
             ids = [stream for stream in map(members.get, _STANDARD) if stream]
             self._owners.update(dict.fromkeys(ids, owner))
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
-        if op == "archive.get":
+        if op in ("archive.get", "container.changes", "container.export"):
             ids = [members.get("stream")]
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
         if op == "archive.put":

@@ -21,19 +21,20 @@ _MODULES = {
     **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
     **dict.fromkeys(("push", "login", "logout"), "registry"),
     **dict.fromkeys(("info", "version", "doctor"), "system"),
+    **dict.fromkeys(("diff", "export"), "files"),
     "create": "run",
 }
 _DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "search", "update"})
 """What the daemon serves and this command has no word for."""
 # fmt: off
 _UNBUILT = frozenset({
-    "bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context", "diff", "export",
+    "bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context",
     "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust", "volume",
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
 _UNBUILT_BELOW = {
-    "container": frozenset({"commit", "diff", "export"}),
+    "container": frozenset({"commit"}),
     "image": frozenset({"build"}),
     "network": frozenset({"connect", "create", "disconnect", "remove", "rm"}),
 }

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import click
 
 from hypercell.cli import output, parse, progress
+from hypercell.cli.archives import check_target, write_archive
 from hypercell.cli.client import ApiError, Client, Query, quote
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import FILTER, FORMAT, filter_query
@@ -139,28 +140,8 @@ def save_command(client: Client, target: str | None, images: tuple[str, ...]) ->
     \b
     hypercell save -o busybox.tar busybox
     """
-    if target is None and sys.stdout.isatty():
-        raise click.ClickException("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    if target is not None and Path(target).exists() and not Path(target).is_file():
-        raise click.ClickException(f"cannot write {target}: it is no regular file")
-    answer = client.open("GET", "/images/get", {"names": list(images)})
-    if target is None:
-        while data := answer.read(_CHUNK):
-            sys.stdout.buffer.write(data)
-        return
-    partial = Path(f"{target}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        partial.touch(0o600)  # docker's mode: an image may hold what is not for everybody
-        with partial.open("wb") as file:
-            while data := answer.read(_CHUNK):
-                file.write(data)
-        partial.replace(target)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not isinstance(error, ConnectionError):
-            raise click.ClickException(f"cannot write {target}: {error.strerror}") from error
-        raise
+    check_target(target)
+    write_archive(client.open("GET", "/images/get", {"names": list(images)}), target)
 
 
 @click.command("import")

@@ -14,6 +14,7 @@ from hypercell.base.ids import new_id
 from hypercell.cloud import oci, signals, updates, validate
 from hypercell.cloud.contract import (
     Attachment,
+    Change,
     ContainerRequest,
     ContainerView,
     Event,
@@ -29,6 +30,7 @@ from hypercell.cloud.names import Names
 from hypercell.cloud.views import Views
 from hypercell.images.contract import Images
 from hypercell.node import Node, NodeEvent, archive, logs, usage
+from hypercell.node.changes import changes
 from hypercell.node.container import Container
 from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.records import Record
@@ -228,6 +230,15 @@ class ContainerService:
         return self._views.exec(self._find_exec(tenant, exec_id)[1])
 
     # Files
+
+    async def changes(self, tenant: str, ref: str) -> AsyncIterator[builtins.list[Change]]:
+        return await changes(self._find(tenant, ref))
+
+    async def export(self, tenant: str, ref: str) -> AsyncIterator[bytes]:
+        container = self._find(tenant, ref)
+        content = await archive.export(container)
+        self._publish(container.record, "export", {})
+        return content
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> Json:
         return await archive.stat(self._find(tenant, ref), _checked(path))

@@ -19,6 +19,8 @@ from hypercell.node.trace import Trace
 from hypercell.node.types import (
     OPERATOR_TENANT,
     Attachment,
+    Change,
+    ChangeKind,
     LogQuery,
     LogRecord,
     LogSpec,
@@ -31,6 +33,8 @@ from hypercell.node.types import (
 __all__ = [
     "OPERATOR_TENANT",
     "Attachment",
+    "Change",
+    "ChangeKind",
     "ContainerRequest",
     "ContainerView",
     "Containers",
@@ -295,6 +299,12 @@ class Containers(Protocol):
     ) -> Attachment | None: ...
     async def exec_resize(self, tenant: str, exec_id: str, rows: int, columns: int) -> None: ...
     async def exec_inspect(self, tenant: str, exec_id: str) -> ExecView: ...
+
+    async def changes(self, tenant: str, ref: str) -> AsyncIterator[builtins.list[Change]]:
+        """What was changed in its root since it was created, a directory before what is in it. Close it."""
+
+    async def export(self, tenant: str, ref: str) -> AsyncIterator[bytes]:
+        """A tar of its root, without what is mounted in it. Close it."""
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> dict[str, Any]: ...
     async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]: ...

@@ -9,69 +9,111 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 from hypercell.agent.contract import Agent, OutputStream
-from hypercell.base.errors import HypercellError, Unsupported
+from hypercell.base.errors import HypercellError, Internal
 from hypercell.node.container import Container
+from hypercell.node.visit import Visit, visit
 
 Json = dict[str, Any]
 UNPACK_BOUND = 3600.0
 """Seconds that the guest may take between the end of a tar and its answer."""
+_BLOCK = 512
+"""What a tar is made of."""
 
 
 async def stat(container: Container, path: str) -> Json:
-    _agent(container)
-    return _stat(await container.request("archive.stat", path=path))
+    async with visit(container) as here:
+        members = {"container": container.id, "path": path}
+        return _stat(await here.agent.request("archive.stat", members, container.services.bounds.request))
 
 
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and a PAX tar of it."""
-    agent = _agent(container)
-    ident = agent.new_stream()
-    stream = agent.output(ident)
-    reply = await container.request("archive.get", path=path, stream=ident)
-    content = _read(agent, ident, stream)
-    await anext(content)  # from here on its end is the stream's end, even if nobody ever reads it
-    return _stat(reply), content
+    reply, content = await stream(container, "archive.get", path=path)
+    return _stat(reply), await _begun(_whole(content))
 
 
-async def _read(agent: Agent, ident: int, stream: OutputStream) -> AsyncGenerator[bytes, None]:
-    ended = False
-    try:
+async def export(container: Container) -> AsyncIterator[bytes]:
+    """A PAX tar of the whole root, without what is mounted in it."""
+    _, content = await stream(container, "container.export")
+    return await _begun(_whole(content))
+
+
+async def stream(container: Container, op: str, **members: Any) -> tuple[Json, AsyncGenerator[bytes, None]]:
+    """The answer to an operation that writes to a stream, and that stream. Close it."""
+    async with contextlib.AsyncExitStack() as stack:
+        here = await stack.enter_async_context(visit(container))
+        agent, ident = here.agent, here.agent.new_stream()
+        output = agent.output(ident)
+        wanted = {"container": container.id, "stream": ident, **members}
+        reply = await agent.request(op, wanted, container.services.bounds.request)
+        return reply, await _begun(_read(here, ident, output, stack.pop_all()))
+
+
+async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """From here on its end is the stream's end, even if nobody ever reads it. Its first chunk is empty."""
+    await anext(content)
+    return content
+
+
+async def _read(
+    here: Visit, ident: int, output: OutputStream, visiting: contextlib.AsyncExitStack
+) -> AsyncGenerator[bytes, None]:
+    async with visiting:
+        ended = False
+        try:
+            yield b""
+            here.rest()
+            while data := await output.read():
+                here.go_on()
+                yield data
+                here.rest()
+                output.acknowledge(output.position)
+            output.acknowledge(output.position + 1)
+            ended = True
+        finally:
+            if not ended:  # the client has gone
+                with contextlib.suppress(HypercellError):
+                    await here.agent.request("stream.close", {"stream": ident})
+
+
+async def _whole(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A tar as it comes. Raises `Internal` at its end if the guest broke it off: nobody may take it for complete."""
+    length = 0
+    async with contextlib.aclosing(content):
         yield b""
-        while data := await stream.read():
+        async for data in content:
+            length += len(data)
             yield data
-            stream.acknowledge(stream.position)
-        stream.acknowledge(stream.position + 1)
-        ended = True
-    finally:
-        if not ended:  # the client has gone
-            with contextlib.suppress(HypercellError):
-                await agent.request("stream.close", {"stream": ident})
+    if length % _BLOCK or not length:
+        raise Internal("the archive broke off", "see the daemon's log: a tree may be too deep, or a disk broken")
 
 
 async def put(
     container: Container, path: str, body: AsyncIterator[bytes], no_overwrite_dir_non_dir: bool, copy_uid_gid: bool
 ) -> None:
     """Unpack a tar into the directory `path`."""
-    agent = _agent(container)
-    ident = agent.new_stream()
-    members = {
-        "container": container.id,
-        "path": path,
-        "stream": ident,
-        "no_overwrite_dir_non_dir": no_overwrite_dir_non_dir,
-        "copy_uid_gid": copy_uid_gid,
-    }
-    unpacking = asyncio.ensure_future(agent.request("archive.put", members, UNPACK_BOUND))
-    sending = asyncio.ensure_future(_send(agent, ident, body))
-    try:
-        await asyncio.wait({unpacking, sending}, return_when=asyncio.FIRST_COMPLETED)
-        if not unpacking.done():
-            sending.result()  # the client's error, if it was one
-        await unpacking
-    finally:
-        for task in (sending, unpacking):
-            task.cancel()
-        await asyncio.gather(sending, unpacking, return_exceptions=True)
+    user = container.record.spec.oci["process"]["user"] if copy_uid_gid else None
+    async with visit(container, user, write=True) as here:
+        here.rest()  # a body that stops coming is its connection's affair
+        agent, ident = here.agent, here.agent.new_stream()
+        members = {
+            "container": container.id,
+            "path": path,
+            "stream": ident,
+            "no_overwrite_dir_non_dir": no_overwrite_dir_non_dir,
+            "copy_uid_gid": copy_uid_gid,
+        }
+        unpacking = asyncio.ensure_future(agent.request("archive.put", members, UNPACK_BOUND))
+        sending = asyncio.ensure_future(_send(agent, ident, body))
+        try:
+            await asyncio.wait({unpacking, sending}, return_when=asyncio.FIRST_COMPLETED)
+            if not unpacking.done():
+                sending.result()  # the client's error, if it was one
+            await unpacking
+        finally:
+            for task in (sending, unpacking):
+                task.cancel()
+            await asyncio.gather(sending, unpacking, return_exceptions=True)
 
 
 async def _send(agent: Agent, ident: int, body: AsyncIterator[bytes]) -> None:
@@ -81,13 +123,6 @@ async def _send(agent: Agent, ident: int, body: AsyncIterator[bytes]) -> None:
             await stream.write(chunk)
     finally:
         await stream.close()
-
-
-def _agent(container: Container) -> Agent:
-    # Only a guest mounts a container's disk, and a container that is stopped has none.
-    if container.run is None:
-        raise Unsupported(f"cannot copy files of container {container.id[:12]}: it is not running", "start it first")
-    return container.agent()
 
 
 def _stat(reply: Json) -> Json:

@@ -66,6 +66,8 @@ class Container:
         self.restarting_by_user = 0
         """How many callers do."""
         self.removing = False
+        self.visited = False
+        """It does not run, and has a VM all the same: somebody looks at its files (`node/visit.py`)."""
         self.recovered = asyncio.Event()
         """Clear while it is looked for, after a daemon's return; its status is then what was written down."""
         self.recovered.set()

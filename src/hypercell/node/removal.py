@@ -53,8 +53,10 @@ async def _take_away(container: Container) -> None:
 
 
 def _hasten(container: Container) -> None:
-    """Its VM may be writing back its disk after the end of a run; nobody will read that."""
-    if container.vm_end is not None and not container.vm_end.done():
+    """Its VM may be writing back its disk after the end of a run, which nobody will read, or be there for somebody who
+    looks at its files."""
+    ending = container.vm_end is not None and not container.vm_end.done()
+    if ending or (container.visited and not container.give_up_waiting("it was removed")):
         container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
 
 

@@ -49,6 +49,8 @@ class Bounds:
     """The guest's orderly end: processes killed, disks synced."""
     kill: float = 5.0
     """The end of a process after SIGKILL; then the VM is killed."""
+    idle: float = 60.0
+    """A client that takes nothing of a stopped container's files, and keeps it from starting."""
     close: float = 5.0
     """Verbs under way when the daemon ends."""
 

@@ -55,7 +55,7 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     container.trace = trace = Trace(arrived)
     try:
         with trace.step("admission"):
-            container.place = _enter(container)
+            container.place = enter(container)
             await container.place.turn()
         with container.services.factory.foreground():
             run = await _launch(container, trace, restart_count)
@@ -84,7 +84,8 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     tasks.spawn(follow(container, run), f"end of {container.id[:12]}")
 
 
-def _enter(container: Container) -> Place:
+def enter(container: Container) -> Place:
+    """Up to the gate, for a VM of its shape."""
     services, spec = container.services, container.pod.record.spec
     memory = spec.memory + services.kernel.overhead_mib * MIB
     return services.admission.enter(container.record.tenant, memory, COSTS[container.pod.prospect()])
@@ -104,7 +105,7 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
     container.output.begin(container.record.run)
     with trace.step("image"):
         root = await services.images.root(spec.image_id)
-    disks = _disks(root.path, services.storage.writable(container.id))
+    disks = disks_of(root.path, services.storage.writable(container.id))
     publishing = asyncio.ensure_future(_publish(container))
     try:
         agent, run = await _boot(container, disks, trace)
@@ -159,7 +160,7 @@ async def _publish(container: Container) -> None:
         pod.port = replace(pod.port, published=published)
 
 
-def _disks(root: Path, writable: Path) -> dict[Slot, Disk]:
+def disks_of(root: Path, writable: Path) -> dict[Slot, Disk]:
     return {Slot.ROOT: Disk(root, read_only=True), Slot.WRITABLE: Disk(writable, read_only=False)}
 
 

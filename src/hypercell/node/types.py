@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import Enum, IntEnum, StrEnum
 from typing import Protocol
 
 from hypercell.node.health import Health
@@ -89,6 +89,21 @@ class LogQuery:
     """0: no end."""
     tail: int = -1
     """Last N records; -1: all."""
+
+
+class ChangeKind(Enum):
+    """What became of a path since its container was created: the letters of docker's command."""
+
+    MODIFIED = "C"
+    ADDED = "A"
+    DELETED = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    path: bytes
+    """Absolute; any bytes but NUL."""
+    kind: ChangeKind
 
 
 class Attachment(Protocol):

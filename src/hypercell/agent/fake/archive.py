@@ -28,8 +28,24 @@ def look(container: Container, members: dict[str, Any]) -> dict[str, Any]:
 
 def get(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict[str, Any]:
     answer = look(container, members)
+    _send(guest, members, container.tree.pack(path_of(members)))
+    return answer
+
+
+def export(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict[str, Any]:
+    _send(guest, members, container.tree.pack("/"))
+    return {}
+
+
+def changes(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict[str, Any]:
+    added = b"".join(b"A" + path.encode(errors="surrogateescape") + b"\0" for path in container.tree.added())
+    _send(guest, members, added + b".\0")
+    return {}
+
+
+def _send(guest: FakeGuest, members: dict[str, Any], data: bytes) -> None:
     ring = guest.new_output(number_of(members, "stream"))
-    rest = memoryview(container.tree.pack(path_of(members)))
+    rest = memoryview(data)
 
     def more() -> None:
         nonlocal rest
@@ -42,7 +58,6 @@ def get(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict
 
     ring.on_space = more
     more()
-    return answer
 
 
 def put(guest: FakeGuest, container: Container, request: Request) -> None:

@@ -228,6 +228,14 @@ def _archive_put(guest: FakeGuest, request: Request) -> None:
     archive.put(guest, _container(guest, request), request)
 
 
+def _changes(guest: FakeGuest, request: Request) -> Answer:
+    return archive.changes(guest, _container(guest, request), request.members)
+
+
+def _export(guest: FakeGuest, request: Request) -> Answer:
+    return archive.export(guest, _container(guest, request), request.members)
+
+
 OPERATIONS: dict[str, Callable[[FakeGuest, Request], Answer | None]] = {
     "ping": _ping,
     "configure": _configure,
@@ -251,4 +259,6 @@ OPERATIONS: dict[str, Callable[[FakeGuest, Request], Answer | None]] = {
     "archive.stat": _archive_stat,
     "archive.get": _archive_get,
     "archive.put": _archive_put,
+    "container.changes": _changes,
+    "container.export": _export,
 }

@@ -44,6 +44,11 @@ class Tree:
 
     def __init__(self) -> None:
         self._nodes = {path: Node(stat.S_IFDIR | 0o755) for path in ("/", "/etc", "/tmp", "/root")}  # noqa: S108
+        self._born = frozenset(self._nodes)
+
+    def added(self) -> list[str]:
+        """What has come since."""
+        return sorted(self._nodes.keys() - self._born)
 
     def read(self, path: str) -> bytes | None:
         node = self._nodes.get(_normal(path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files in and out of a container (`docker cp`): `/containers/{id}/archive`."""
+"""Files in and out of a container (`docker cp`, `docker export`): `/containers/{id}/archive` and `/export`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ async def get_archive(call: Call) -> StreamResponse:
     with _file_of(name, path):
         found, content = await engine.containers.archive_get(engine.tenant, name, path)
     return StreamResponse(content, content_type="application/x-tar", headers=_stat_header(found))
+
+
+async def export_container(call: Call) -> StreamResponse:
+    engine = call.app
+    content = await engine.containers.export(engine.tenant, call.params["name"])
+    return StreamResponse(content, content_type="application/octet-stream")
 
 
 async def put_archive(call: Call) -> Response:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypercell.api.docker.archive import get_archive, put_archive, stat_archive
+from hypercell.api.docker.archive import export_container, get_archive, put_archive, stat_archive
 from hypercell.api.docker.attach import attach_container
+from hypercell.api.docker.changes import container_changes
 from hypercell.api.docker.container_list import list_containers
 from hypercell.api.docker.container_view import inspect_json
 from hypercell.api.docker.create import parse_create
@@ -223,6 +224,8 @@ ROUTES: list[Route[Engine]] = [
     Route("HEAD", "/containers/{name}/archive", stat_archive),
     Route("GET", "/containers/{name}/archive", get_archive),
     Route("PUT", "/containers/{name}/archive", put_archive, max_body=UNLIMITED),
+    Route("GET", "/containers/{name}/changes", container_changes, until_gone=True),
+    Route("GET", "/containers/{name}/export", export_container, until_gone=True),
     Route("POST", "/containers/{name}/exec", create_exec, max_body=_JSON_BODY),
     Route("POST", "/exec/{name}/start", start_exec, max_body=_JSON_BODY),
     Route("POST", "/exec/{name}/resize", resize_exec),

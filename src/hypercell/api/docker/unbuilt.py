@@ -11,8 +11,6 @@ from hypercell.base.errors import Unsupported
 
 _UNBUILT = {
     "attaching over a WebSocket": ["GET /containers/{name}/attach/ws"],
-    "changes of a container's files": ["GET /containers/{name}/changes"],
-    "exporting a container": ["GET /containers/{name}/export"],
     "checkpoints": [
         "GET /containers/{name}/checkpoints",
         "POST /containers/{name}/checkpoints",
