@@ -398,6 +398,31 @@ async def test_files_go_in_and_come_out(client: Client, make: Make) -> None:
     assert (await client.ask("GET", f"/containers/{name}/archive"))[0] == 400
 
 
+async def test_changes_are_told_as_dockerd_tells_them(client: Client, make: Make) -> None:
+    name = await make("sleep", "60", start=True)
+    assert await client.ask("GET", f"/containers/{name}/changes") == (200, None)
+    for path, data in (("in\udcff\udce2\udc82valid", b""), ("new\nline", b""), ("ümläut", b"")):
+        await client.ask("PUT", f"/containers/{name}/archive?path=/root", small_tar(path, data))
+    status, found = await client.ask("GET", f"/containers/{name}/changes")
+    assert status == 200
+    assert found == [
+        {"Path": "/root", "Kind": 0},
+        {"Path": "/root/in\ufffd\ufffd\ufffdvalid", "Kind": 1},
+        {"Path": "/root/new\nline", "Kind": 1},
+        {"Path": "/root/ümläut", "Kind": 1},
+    ]
+    assert (await client.ask("GET", "/containers/nope/changes"))[0] == 404
+
+
+async def test_an_export_is_a_tar_of_the_root(client: Client, make: Make) -> None:
+    name = await make("sleep", "60", start=True)
+    status, data = await client.ask("GET", f"/containers/{name}/export")
+    assert status == 200
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert {"dev", "proc", "sys", "etc"} <= set(archive.getnames())
+    assert (await client.ask("GET", "/containers/nope/export"))[0] == 404
+
+
 # Changes
 
 

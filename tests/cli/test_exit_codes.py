@@ -104,11 +104,10 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     [
         "build .",
         "commit box",
-        "export box",
         "volume create",
         "volume",
         "network create x",
-        "container export box",
+        "container commit box",
     ],
 )
 def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(

@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CREATE = ["create-begin", "storage-directory", "create-prepared", "create-recorded"]
 START = ["start-begin", "start-recorded", "tap-open", "vm-launched", "container-created", "container-started"]
 END = ["log-write", "exit-seen", "exit-recorded", "vm-discard", "vm-ended"]
+VISIT = ["visit-booted", "visit-over"]
 REMOVE = ["remove-begin", "record-deleted", "remove-vm", "remove-port", "remove-directory", "removed"]
 
 
@@ -89,6 +90,21 @@ async def test_a_start_half_done_can_be_done_again(home: House, point: str) -> N
     await home.containers.remove(T, "it", force=True)
     await home.settled()
     nothing_is_left_of_others(home)
+
+
+@pytest.mark.parametrize("point", VISIT)
+@pytest.mark.parametrize("before", ["created", "ended"])
+async def test_a_throw_away_guest_goes_and_its_container_stays_as_it_was(home: House, point: str, before: str) -> None:
+    await killed_at(home, point, "export", before)
+    assert home.machine.vms, "the guest is still there"
+    await home.open()
+    view = await survivor(home)
+    assert view is not None
+    assert view.state.status is (Status.CREATED if before == "created" else Status.EXITED)
+    assert home.machine.vms == {}
+    nothing_is_left_of_others(home, view.id)
+    await home.containers.start(T, "it")
+    assert await home.wait("it") == 0
 
 
 @pytest.mark.parametrize("point", START[1:])

@@ -68,6 +68,13 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
         await containers.stop(T, arguments[0], 0)
     elif verb == "start":
         await containers.start(T, arguments[0])
+    elif verb == "export":
+        await containers.create(T, ContainerRequest("busybox", name="it", command=("true",)))
+        if "ended" in arguments:
+            await containers.start(T, "it")
+            await containers.wait(T, "it", "not-running")
+        async for _ in await containers.export(T, "it"):
+            pass
     elif verb in CLONING:
         await _run_in_a_clone(house, verb)
     await asyncio.sleep(2)  # what goes on behind the caller's back

@@ -22,7 +22,8 @@ def diff_command(client: Client, container: str) -> None:
     hypercell diff web
     """
     for change in client.call("GET", f"/containers/{quote(container)}/changes") or []:
-        click.echo(f"{_LETTERS[change['Kind']]} {output.printable(change['Path'])}")
+        path = output.printable(change["Path"]).replace("\n", r"\x0a")  # a line each, whatever it is called
+        click.echo(f"{_LETTERS[change['Kind']]} {path}")
 
 
 @click.command("export")

@@ -21,9 +21,14 @@ _BLOCK = 512
 
 
 async def stat(container: Container, path: str) -> Json:
-    async with visit(container) as here:
+    here = await visit(container)
+    try:
         members = {"container": container.id, "path": path}
         return _stat(await here.agent.request("archive.stat", members, container.services.bounds.request))
+    except HypercellError as error:
+        raise await here.told(error) from error
+    finally:
+        await here.end()
 
 
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
@@ -40,13 +45,18 @@ async def export(container: Container) -> AsyncIterator[bytes]:
 
 async def stream(container: Container, op: str, **members: Any) -> tuple[Json, AsyncGenerator[bytes, None]]:
     """The answer to an operation that writes to a stream, and that stream. Close it."""
-    async with contextlib.AsyncExitStack() as stack:
-        here = await stack.enter_async_context(visit(container))
+    here = await visit(container)
+    try:
         agent, ident = here.agent, here.agent.new_stream()
         output = agent.output(ident)
         wanted = {"container": container.id, "stream": ident, **members}
         reply = await agent.request(op, wanted, container.services.bounds.request)
-        return reply, await _begun(_read(here, ident, output, stack.pop_all()))
+        return reply, await _begun(_read(here, ident, output))
+    except BaseException as error:
+        await here.end()
+        if isinstance(error, HypercellError):
+            raise await here.told(error) from error
+        raise
 
 
 async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -55,25 +65,26 @@ async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, 
     return content
 
 
-async def _read(
-    here: Visit, ident: int, output: OutputStream, visiting: contextlib.AsyncExitStack
-) -> AsyncGenerator[bytes, None]:
-    async with visiting:
-        ended = False
-        try:
-            yield b""
+async def _read(here: Visit, ident: int, output: OutputStream) -> AsyncGenerator[bytes, None]:
+    ended = False
+    try:
+        here.go_on()
+        yield b""
+        here.rest()
+        while data := await output.read():
+            here.go_on()
+            yield data
             here.rest()
-            while data := await output.read():
-                here.go_on()
-                yield data
-                here.rest()
-                output.acknowledge(output.position)
-            output.acknowledge(output.position + 1)
-            ended = True
-        finally:
-            if not ended:  # the client has gone
-                with contextlib.suppress(HypercellError):
-                    await here.agent.request("stream.close", {"stream": ident})
+            output.acknowledge(output.position)
+        output.acknowledge(output.position + 1)
+        ended = True
+    except HypercellError as error:
+        raise await here.told(error) from error
+    finally:
+        if not ended:  # the client has gone
+            with contextlib.suppress(HypercellError):
+                await here.agent.request("stream.close", {"stream": ident})
+        await here.end()
 
 
 async def _whole(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -93,27 +104,38 @@ async def put(
 ) -> None:
     """Unpack a tar into the directory `path`."""
     user = container.record.spec.oci["process"]["user"] if copy_uid_gid else None
-    async with visit(container, user, write=True) as here:
-        here.rest()  # a body that stops coming is its connection's affair
-        agent, ident = here.agent, here.agent.new_stream()
-        members = {
-            "container": container.id,
-            "path": path,
-            "stream": ident,
-            "no_overwrite_dir_non_dir": no_overwrite_dir_non_dir,
-            "copy_uid_gid": copy_uid_gid,
-        }
-        unpacking = asyncio.ensure_future(agent.request("archive.put", members, UNPACK_BOUND))
-        sending = asyncio.ensure_future(_send(agent, ident, body))
-        try:
-            await asyncio.wait({unpacking, sending}, return_when=asyncio.FIRST_COMPLETED)
-            if not unpacking.done():
-                sending.result()  # the client's error, if it was one
-            await unpacking
-        finally:
-            for task in (sending, unpacking):
-                task.cancel()
-            await asyncio.gather(sending, unpacking, return_exceptions=True)
+    here = await visit(container, user)
+    try:
+        await _unpack(here, container, path, body, no_overwrite_dir_non_dir, copy_uid_gid)
+    except HypercellError as error:
+        raise await here.told(error) from error
+    finally:
+        here.wrote = True
+        await here.end()
+
+
+async def _unpack(
+    here: Visit, container: Container, path: str, body: AsyncIterator[bytes], no_overwrite: bool, copy_uid_gid: bool
+) -> None:
+    agent, ident = here.agent, here.agent.new_stream()
+    members = {
+        "container": container.id,
+        "path": path,
+        "stream": ident,
+        "no_overwrite_dir_non_dir": no_overwrite,
+        "copy_uid_gid": copy_uid_gid,
+    }
+    unpacking = asyncio.ensure_future(agent.request("archive.put", members, UNPACK_BOUND))
+    sending = asyncio.ensure_future(_send(agent, ident, body))
+    try:
+        await asyncio.wait({unpacking, sending}, return_when=asyncio.FIRST_COMPLETED)
+        if not unpacking.done():
+            sending.result()  # the client's error, if it was one
+        await unpacking
+    finally:
+        for task in (sending, unpacking):
+            task.cancel()
+        await asyncio.gather(sending, unpacking, return_exceptions=True)
 
 
 async def _send(agent: Agent, ident: int, body: AsyncIterator[bytes]) -> None:

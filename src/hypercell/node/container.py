@@ -66,8 +66,8 @@ class Container:
         self.restarting_by_user = 0
         """How many callers do."""
         self.removing = False
-        self.visited = False
-        """It does not run, and has a VM all the same: somebody looks at its files (`node/visit.py`)."""
+        self.break_off_visit: Callable[[str], None] | None = None
+        """Set while somebody looks at its files and it does not run (`node/visit.py`): ends that, saying why."""
         self.recovered = asyncio.Event()
         """Clear while it is looked for, after a daemon's return; its status is then what was written down."""
         self.recovered.set()

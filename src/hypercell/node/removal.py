@@ -55,8 +55,9 @@ async def _take_away(container: Container) -> None:
 def _hasten(container: Container) -> None:
     """Its VM may be writing back its disk after the end of a run, which nobody will read, or be there for somebody who
     looks at its files."""
-    ending = container.vm_end is not None and not container.vm_end.done()
-    if ending or (container.visited and not container.give_up_waiting("it was removed")):
+    if container.break_off_visit is not None:
+        container.break_off_visit("it was removed meanwhile")
+    elif container.vm_end is not None and not container.vm_end.done():
         container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
 
 

@@ -11,9 +11,7 @@ the VM. A daemon that dies leaves a VM of a container that does not run, which i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 from hypercell.agent.contract import Agent
@@ -31,78 +29,123 @@ Json = dict[str, Any]
 _ROOT = {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}}
 _NAMESPACES = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network")]
 _DEV = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]}
-_NOBODY = {"uid": 0, "gid": 0}
+_SUPERUSER = {"uid": 0, "gid": 0}
 
 
 class Visit:
-    """Who looks is to come along (`go_on`) at least every `Bounds.idle` seconds: a throw-away guest keeps the container
-    from starting, and is ended else."""
+    """Of a container that runs: of its own guest, and nobody is in anybody's way.
 
-    def __init__(self, container: Container, agent: Agent, throw_away: bool) -> None:
+    Of another: whoever looks is to come along (`go_on`) at least every `Bounds.idle` seconds, as the container cannot
+    be started meanwhile; and has to `end` it.
+    """
+
+    def __init__(self, container: Container, agent: Agent, throw_away: bool = False) -> None:
         self.agent = agent
+        self.wrote = False
+        """What was changed must be on the disk when it is over."""
         self._container = container
         self._throw_away = throw_away
+        self._why = ""
         self._bell: asyncio.TimerHandle | None = None
-        self.go_on()
+        self._ending: asyncio.Task[None] | None = None
 
     def go_on(self) -> None:
-        if self._throw_away:
+        if self._throw_away and self._ending is None:
             self.rest()
             bound = self._container.services.bounds.idle
             self._bell = asyncio.get_running_loop().call_later(bound, self._give_up)
 
     def rest(self) -> None:
-        """It is the guest's turn, or all is done."""
+        """It is the guest's turn."""
         if self._bell is not None:
             self._bell.cancel()
             self._bell = None
 
     def _give_up(self) -> None:
-        ident = self._container.id[:12]
-        log.warning("a client that reads the files of %s has stopped, and is given up", ident)
-        self._container.services.tasks.spawn(self._container.pod.kill(), f"kill of {ident}")
+        log.warning("who reads the files of %s has stopped, and is given up", self._container.id[:12])
+        self.break_off("its files were not read any further")
+
+    def break_off(self, why: str) -> None:
+        """Do not wait for who looks: they find a `Conflict`."""
+        self._why = why
+        self._begin_end()
+
+    async def end(self) -> None:
+        """Idempotent. Returns when the throw-away guest is gone; it goes, too, if nobody waits for that."""
+        if self._throw_away:
+            await asyncio.shield(self._begin_end())
+
+    def _begin_end(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self.rest()
+            name = f"end of the visit of {self._container.id[:12]}"
+            self._ending = self._container.services.tasks.spawn(self._end(), name, finish=True)
+        return self._ending
+
+    async def _end(self) -> None:
+        crash_point("visit-over")
+        try:
+            await _leave(self._container, orderly=self.wrote and not self._why)
+        finally:
+            self._container.lock.release()
+
+    async def told(self, error: HypercellError) -> HypercellError:
+        """What whoever looks is told of a failure."""
+        if self._why:
+            return Conflict(f"container {self._container.id}: {self._why}")
+        return await self._container.pod.diagnose(error)
 
 
-@contextlib.asynccontextmanager
-async def visit(container: Container, user: Json | None = None, write: bool = False) -> AsyncIterator[Visit]:
-    """*user* (an OCI `process.user`): whose ids `copy_uid_gid` is about. *write*: what is changed must be on the disk
-    when it is over.
+async def visit(container: Container, user: Json | None = None) -> Visit:
+    """*user* (an OCI `process.user`): whose ids `copy_uid_gid` is about.
 
-    Raises what a start may, but for what its program could be at fault for.
+    Raises what a start may, but for what the container's program could be at fault for.
     """
-    async with contextlib.AsyncExitStack() as stack:
-        if container.run is None and container.recovered.is_set():
-            await stack.enter_async_context(container.lock)
+    if container.run is None and container.recovered.is_set():
+        await container.lock.acquire()
+        try:
             await container.vm_ended()
             container.refuse_unusable()
             if container.run is None:
-                agent = await stack.enter_async_context(_throw_away_guest(container, user or _NOBODY, write))
-                here = Visit(container, agent, throw_away=True)
-                stack.callback(here.rest)
-                yield here
-                return
-            await stack.aclose()  # somebody has started it meanwhile
-        yield Visit(container, container.agent(), throw_away=False)
+                return await _begin(container, user or _SUPERUSER)
+        except BaseException:
+            container.lock.release()
+            raise
+        container.lock.release()  # somebody has started it meanwhile
+    return Visit(container, container.agent())
 
 
-@contextlib.asynccontextmanager
-async def _throw_away_guest(container: Container, user: Json, write: bool) -> AsyncIterator[Agent]:
+async def _begin(container: Container, user: Json) -> Visit:
     pod = container.pod
-    container.visited, pod.doomed = True, False
-    orderly = False
+    pod.doomed = False
+    given_up = ""
+
+    def forestall(why: str) -> None:
+        nonlocal given_up
+        given_up = why
+        if not container.give_up_waiting(why):
+            container.services.tasks.spawn(pod.kill(), f"kill of {container.id[:12]}")
+
+    container.break_off_visit = forestall
     try:
-        yield await _boot(container, user)
-        orderly = write
-    except HypercellError as error:
-        if container.removing:
-            raise Conflict(f"container {container.id} was removed meanwhile") from error
-        raise await pod.diagnose(error) from error
-    finally:
-        crash_point("visit-over")
-        try:
-            await (pod.shut_down() if orderly else pod.destroy())
-        finally:
-            container.visited = False
+        agent = await _boot(container, user)
+    except BaseException as error:
+        told = await pod.diagnose(error) if isinstance(error, HypercellError) else error
+        await _leave(container, orderly=False)
+        if given_up and isinstance(error, HypercellError):
+            told = Conflict(f"container {container.id}: {given_up}")
+        raise told from error
+    here = Visit(container, agent, throw_away=True)
+    container.break_off_visit = here.break_off
+    return here
+
+
+async def _leave(container: Container, orderly: bool) -> None:
+    container.break_off_visit = None
+    if orderly:
+        await container.pod.shut_down()
+    else:
+        await container.pod.destroy()
 
 
 async def _boot(container: Container, user: Json) -> Agent:

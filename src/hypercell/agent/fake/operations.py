@@ -79,6 +79,7 @@ def _create(guest: FakeGuest, request: Request) -> Answer:
     config = object_of(members, "config")
     container = Container(guest, name, config)
     _write_files(container, members.get("files", []))
+    container.tree.settle()
     process = Process(container, "init", object_of(config, "process"))
     _attach(guest, process, members)
     process.rows, process.columns = members.get("rows", process.rows), members.get("columns", process.columns)

@@ -44,6 +44,10 @@ class Tree:
 
     def __init__(self) -> None:
         self._nodes = {path: Node(stat.S_IFDIR | 0o755) for path in ("/", "/etc", "/tmp", "/root")}  # noqa: S108
+        self.settle()
+
+    def settle(self) -> None:
+        """What there is now is the image's, or mounted."""
         self._born = frozenset(self._nodes)
 
     def added(self) -> list[str]:
