@@ -19,8 +19,6 @@ from hypercell.cloud.contract import Change, ChangeKind, Status
 from tests.support.house import House, Resident, T, eventually
 from tests.support.real_house import RealHouse, real_house
 
-REAL = [pytest.mark.vm, pytest.mark.root]
-
 
 @pytest.fixture
 async def real(tmp_path: Path) -> AsyncIterator[RealHouse]:
@@ -74,6 +72,16 @@ async def test_what_is_put_into_a_stopped_container_is_there_when_it_starts(real
     assert [change.path for change in await changes(real, ident)] == [b"/root", b"/root/answer"]
     assert "root/answer" in await exported(real, ident)
     assert await real.vms() == []
+
+
+@pytest.mark.vm
+@pytest.mark.root
+async def test_a_root_that_is_read_only_is_so_when_nothing_runs_too(real: RealHouse) -> None:
+    ident = await real.create("true", read_only=True)
+    with pytest.raises(InvalidArgument, match="Read-only"):
+        await real.containers.archive_put(T, ident, "/root", body(packed("note", b"x")))
+    assert await changes(real, ident) == []
+    assert "root" in await exported(real, ident)
 
 
 @pytest.mark.vm

@@ -182,7 +182,7 @@ def _root_of(container: Container, user: Json) -> Json:
     config = {
         "ociVersion": "1.0.2",
         "process": {"args": ["-"], "cwd": "/", "user": user},
-        "root": {"path": "rootfs"},
+        "root": {"path": "rootfs", "readonly": container.record.spec.oci["root"].get("readonly", False)},
         "mounts": [_DEV],
         "linux": {"namespaces": _NAMESPACES},
     }
