@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 INIT_PATH = "/sbin/docker-init"
 """Where docker puts it too."""
+ROOT = {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}}
+"""A container's root, of the disks that its VM has."""
 FAILED_START = 128
 """docker's exit code of a container that could not be started."""
 _DISK_FULL_PAUSE = 0.5
@@ -71,10 +73,7 @@ class Run:
         self._stdin = agent.new_stream() if self.spec.open_stdin else 0
         members = {
             "container": self.id,
-            "root": {
-                "lower": [{"disk": "root", "fstype": "erofs"}],
-                "upper": {"disk": "rw", "fstype": "ext4"},
-            },
+            "root": ROOT,
             "config": self._config(),
             "files": self._files(),
             "stdin": self._stdin,

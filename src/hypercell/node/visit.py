@@ -19,6 +19,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, HypercellError
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
+from hypercell.node.run import ROOT
 from hypercell.node.starting import disks_of, enter
 from hypercell.node.trace import Trace
 from hypercell.vm.factory import Way
@@ -26,7 +27,6 @@ from hypercell.vm.factory import Way
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-_ROOT = {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}}
 _NAMESPACES = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network")]
 _DEV = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]}
 _SUPERUSER = {"uid": 0, "gid": 0}
@@ -130,11 +130,11 @@ async def _begin(container: Container, user: Json) -> Visit:
     try:
         agent = await _boot(container, user)
     except BaseException as error:
-        told = await pod.diagnose(error) if isinstance(error, HypercellError) else error
+        told = await pod.diagnose(error) if isinstance(error, HypercellError) else None
         await _leave(container, orderly=False)
-        if given_up and isinstance(error, HypercellError):
-            told = Conflict(f"container {container.id}: {given_up}")
-        raise told from error
+        if told is None:
+            raise
+        raise (Conflict(f"container {container.id}: {given_up}") if given_up else told) from error
     here = Visit(container, agent, throw_away=True)
     container.break_off_visit = here.break_off
     return here
@@ -186,4 +186,4 @@ def _root_of(container: Container, user: Json) -> Json:
         "mounts": [_DEV],
         "linux": {"namespaces": _NAMESPACES},
     }
-    return {"container": container.id, "root": _ROOT, "config": config}
+    return {"container": container.id, "root": ROOT, "config": config}
