@@ -75,13 +75,3 @@ def available_memory() -> float:
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024 / 1e6
     raise OSError("the kernel tells no MemAvailable")
-
-
-def mentioning(words: str) -> list[int]:
-    """Processes, other than this one, on whose command line these words stand."""
-    found = []
-    for entry in _PROC.glob("[0-9]*"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            if words.encode() in (entry / "cmdline").read_bytes() and int(entry.name) != os.getpid():
-                found.append(int(entry.name))
-    return found
