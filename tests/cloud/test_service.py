@@ -278,7 +278,7 @@ class TestEvents:
         assert [event.action for event in got] == ["create", "start", "die", "rename", "destroy"]
         die = got[2].attributes
         assert die["exitCode"] == "3" and die["name"] == "web" and die["image"] == "busybox" and die["tier"] == "front"
-        assert got[3].attributes["oldName"] == "web" and got[4].attributes["name"] == "ui"
+        assert got[3].attributes["oldName"] == "/web" and got[4].attributes["name"] == "ui"
         assert all(event.type == "container" and event.actor == ident and event.tenant == T for event in got)
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from hypercell.base.config import Config
-from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, NotFound
+from hypercell.base.errors import HypercellError, InvalidArgument, NotFound
 from hypercell.base.ids import new_id
 from hypercell.cloud import oci, signals, updates, validate
 from hypercell.cloud.contract import (
@@ -105,12 +105,12 @@ class ContainerService:
         name, old = name.removeprefix("/"), container.record.name
         validate.check_name(name)
         if name == old:
-            raise Conflict("Renaming a container with the same name as its current name", "choose another name")
+            raise InvalidArgument("Renaming a container with the same name as its current name", "choose another name")
         with self._names.reserve(tenant, name):
             await self._node.rename(container, name)
             self._names.remove(tenant, old, container.id)
             self._names.add(tenant, name, container.id)
-        self._publish(container.record, "rename", {"oldName": old})
+        self._publish(container.record, "rename", {"oldName": f"/{old}"})
 
     async def remove(self, tenant: str, ref: str, force: bool = False, volumes: bool = False) -> None:
         await self._node.remove(self._find(tenant, ref), force)
@@ -187,7 +187,7 @@ class ContainerService:
             container = self._node.containers.get(ident)
             if container is not None and exec_id in container.execs:
                 return container, container.execs[exec_id]
-        raise NotFound(f"No such exec instance: {exec_id[:100]!a}"[:160])
+        raise NotFound(f"No such exec instance: {ascii(exec_id[:100])[1:-1]}"[:160])
 
     async def exec_create(self, tenant: str, ref: str, request: ExecRequest) -> str:
         container = self._find(tenant, ref)

@@ -56,6 +56,8 @@ async def put_archive(call: Call) -> Response:
     if encoding not in ("", "identity", "gzip", "bzip2", "xz"):
         raise Unsupported(f"Content-Encoding {encoding[:40]!r} is not built yet", "send a tar, gzip, bzip2 or xz")
     name, path = call.params["name"], _path(call)
+    if (await engine.containers.inspect(engine.tenant, name)).request.read_only:
+        raise InvalidArgument("container rootfs is marked read-only")
     with _file_of(name, path):
         await engine.containers.archive_put(
             engine.tenant,

@@ -94,7 +94,7 @@ def summary_json(view: ContainerView, image: str, version: tuple[int, ...], size
         "Mounts": [],
     }
     if size:
-        document["SizeRw"] = view.size_rw or 0
+        document |= {"SizeRw": view.size_rw} if view.size_rw else {}
         document["SizeRootFs"] = view.size_root or 0
     return document
 

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
+from hypercell.cloud import mounts
 from hypercell.cloud.contract import ContainerRequest, ContainerView, Health, HealthRequest, Status, Trace
 from hypercell.node.network import PublishedPort
 
@@ -182,9 +184,9 @@ def config_json(view: ContainerView) -> Json:
         "OnBuild": None,
         "Labels": dict(request.labels),
     }
-    if request.exposed or request.published:
-        document["ExposedPorts"] = {port: {} for port in _exposed(request)}
-    if view.stop_signal:
+    if request.exposed:
+        document["ExposedPorts"] = {port: {} for port in sorted(set(request.exposed))}
+    if view.stop_signal != "SIGTERM" or request.stop_signal:
         document["StopSignal"] = view.stop_signal
     if request.stop_timeout is not None:
         document["StopTimeout"] = request.stop_timeout
@@ -216,10 +218,16 @@ def _command(view: ContainerView) -> list[str] | None:
 
 def host_config_json(request: ContainerRequest) -> Json:
     echo: Json = dict(request.door.get("HostConfig", {}))
+    if request.publish_all:
+        asked = echo.get("PortBindings") or {}
+    else:
+        asked = echo.get("PortBindings") or _bindings(request.published, known=False)
     return {
         **_HOST_DEFAULTS,
         **echo,
-        "PortBindings": echo.get("PortBindings") or _bindings(request.published, known=False),
+        **({"Tmpfs": dict(request.tmpfs)} if request.tmpfs else {}),
+        **({"Sysctls": dict(request.sysctls)} if request.sysctls else {}),
+        "PortBindings": asked,
         "NetworkMode": request.network,
         "RestartPolicy": {
             "Name": request.restart.name,
@@ -238,8 +246,6 @@ def host_config_json(request: ContainerRequest) -> Json:
         "Privileged": request.privileged,
         "PublishAllPorts": request.publish_all,
         "ReadonlyRootfs": request.read_only,
-        "Tmpfs": dict(request.tmpfs),
-        "Sysctls": dict(request.sysctls),
         "ShmSize": request.shm_size,
         **({"StorageOpt": {"size": str(request.disk_size)}} if request.disk_size else {}),
         "CpuShares": request.cpu_shares,
@@ -248,10 +254,17 @@ def host_config_json(request: ContainerRequest) -> Json:
         "DeviceCgroupRules": list(request.device_rules) or None,
         "NanoCpus": request.nano_cpus,
         "PidsLimit": request.pids_limit or None,
-        "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in request.ulimits],
-        "MaskedPaths": None if request.masked_paths is None else list(request.masked_paths),
-        "ReadonlyPaths": None if request.readonly_paths is None else list(request.readonly_paths),
+        "Ulimits": [{"Name": u.name, "Hard": u.hard, "Soft": u.soft} for u in request.ulimits] or None,
+        "MaskedPaths": _paths(request, request.masked_paths, mounts.masked),
+        "ReadonlyPaths": _paths(request, request.readonly_paths, mounts.read_only),
     }
+
+
+def _paths(
+    request: ContainerRequest, given: tuple[str, ...] | None, hidden: Callable[[ContainerRequest], list[str]]
+) -> list[str] | None:
+    """What is hidden or read-only in the container; for a privileged one nothing was decided, as docker shows it."""
+    return None if given is None and request.privileged else hidden(request)
 
 
 def _exposed(request: ContainerRequest) -> list[str]:
@@ -279,7 +292,7 @@ def endpoint_json(view: ContainerView) -> Json:
         "MacAddress": view.port.mac if alive and address else "",
         "DriverOpts": None,
         "GwPriority": 0,
-        "NetworkID": NETWORK_IDS.get(view.port.network, ""),
+        "NetworkID": NETWORK_IDS.get(view.port.network, "") if view.state.started_ns else "",
         "EndpointID": view.port.id if alive else "",
         "Gateway": view.port.gateway if alive else "",
         "IPAddress": address if alive else "",
@@ -294,7 +307,7 @@ def endpoint_json(view: ContainerView) -> Json:
 def network_settings_json(view: ContainerView) -> Json:
     endpoint = endpoint_json(view)
     ports: Json = {}
-    if is_alive(view):
+    if is_alive(view) and view.port.network != "none":
         ports = dict.fromkeys(_exposed(view.request)) | _bindings(view.port.published, known=True)
     bridged = endpoint if view.port.network == "bridge" else {}
     return {

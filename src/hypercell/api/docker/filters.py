@@ -79,7 +79,7 @@ class Filters:
         values = set(self.get(key))
         true, false = bool(values & {"1", "true"}), bool(values & {"0", "false"})
         if true == false:
-            raise InvalidArgument(f"invalid filter '{key}={sorted(values)}'")
+            raise InvalidArgument(f"invalid filter '{key}=[{' '.join(sorted(values))[:100]}]'")
         return true
 
 

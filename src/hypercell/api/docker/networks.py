@@ -65,6 +65,7 @@ async def network_json(engine: Engine, name: str) -> Json:
             "com.docker.network.bridge.default_bridge": "true",
             "com.docker.network.bridge.enable_icc": "true",
             "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.host_binding_ipv4": "0.0.0.0",  # noqa: S104
             "com.docker.network.bridge.name": described.get("bridge", ""),
             "com.docker.network.driver.mtu": described.get("mtu", "1500"),
         }

@@ -24,7 +24,7 @@ async def no_such_volume(call: Call) -> Response:
 
 async def prune_volumes(call: Call) -> Response:
     Filters.parse(call.query.get("filters"), _PRUNE_FILTERS)
-    return json_response({"VolumesDeleted": None, "SpaceReclaimed": 0})
+    return json_response({"VolumesDeleted": [], "SpaceReclaimed": 0})
 
 
 ROUTES: list[Route[Engine]] = [

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import Any
 
 from hypercell.api.docker.documents import Fields
@@ -90,7 +91,7 @@ def parse_names(fields: Fields) -> dict[str, Any]:
 def _extra_host(text: str) -> str:
     name, separator, address = text.partition(":")
     if not separator or not name or any(c.isspace() for c in text):
-        raise InvalidArgument(f"bad format for add-host: {text[:100]!r}")
+        raise InvalidArgument(f"bad format for add-host: {json.dumps(text[:100])}")
     if address != HOST_GATEWAY:
         try:
             ipaddress.ip_address(address.strip("[]"))

@@ -75,7 +75,7 @@ def parse_capabilities(fields: Fields, key: str) -> tuple[str, ...]:
     for given in fields.texts(key, limit=200, size=64) or ():
         name = given.upper().removeprefix("CAP_")
         if name not in _CAPABILITIES:
-            raise InvalidArgument(f'invalid {key}: unknown capability: "{given}"')
+            raise InvalidArgument(f'invalid {key}: unknown capability: "CAP_{name}"')
         names.append(name if name == "ALL" else f"CAP_{name}")
     return tuple(dict.fromkeys(names))
 
