@@ -20,7 +20,7 @@ _TEXTS = (
 )
 _MOMENTS = frozenset(("Created", "time", "timeNano"))
 _AMOUNTS = frozenset(("Size", "VirtualSize", "SizeRw", "SizeRootFs", "LayersSize", "SpaceReclaimed", "Pid"))
-_UNORDERED = frozenset(("RepoTags", "Warnings", "VolumesDeleted", "NetworksDeleted", "ContainersDeleted"))
+_UNORDERED = frozenset(("Ports", "RepoTags", "Warnings", "VolumesDeleted", "NetworksDeleted", "ContainersDeleted"))
 _PORT = re.compile(r"(3[2-9]|4\d|5\d|6[0-5])\d{3}")
 
 
@@ -50,7 +50,7 @@ def normal(value: Any, labels: Labels, name: str = "") -> Any:
         return {labels.apply(_text(key)): normal(item, labels, key) for key, item in value.items()}
     if isinstance(value, list):
         items = [normal(item, labels) for item in value]
-        return sorted(items, key=json.dumps) if name in _UNORDERED else items
+        return sorted(items, key=lambda item: json.dumps(item, sort_keys=True)) if name in _UNORDERED else items
     if isinstance(value, str):
         if name in ("HostPort", "PublicPort") and _PORT.fullmatch(value):
             return "<port>"

@@ -115,9 +115,10 @@ class Talk:
         for item in _listed(self._quiet("GET", "/containers/json?all=1")):
             self._quiet("DELETE", f"/containers/{item['Id']}?force=1&v=1")
         for item in _listed(self._quiet("GET", "/images/json")):
-            for tag in item["RepoTags"] or [item["Id"]]:
-                if tag != IMAGE:
-                    self._quiet("DELETE", f"/images/{quote(tag, safe='')}")
+            tags = item["RepoTags"] or []
+            # By its id goes what has no name, or what is called `<none>:<none>`.
+            for reference in [tag for tag in tags if tag != IMAGE] if IMAGE in tags else [item["Id"]]:
+                self._quiet("DELETE", f"/images/{quote(reference, safe='')}?force=1")
 
 
 def _listed(answer: Any) -> list[dict[str, Any]]:

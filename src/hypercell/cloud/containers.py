@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 from hypercell.base.config import Config
@@ -103,10 +104,15 @@ class ContainerService:
     async def rename(self, tenant: str, ref: str, name: str) -> None:
         container = self._find(tenant, ref)
         name, old = name.removeprefix("/"), container.record.name
-        validate.check_name(name)
         if name == old:
             raise InvalidArgument("Renaming a container with the same name as its current name", "choose another name")
-        with self._names.reserve(tenant, name):
+        with ExitStack() as stack:
+            try:
+                validate.check_name(name)
+                stack.enter_context(self._names.reserve(tenant, name))
+            except HypercellError as error:
+                error.message = f"Error when allocating new name: {error.message}"
+                raise
             await self._node.rename(container, name)
             self._names.remove(tenant, old, container.id)
             self._names.add(tenant, name, container.id)

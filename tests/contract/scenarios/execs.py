@@ -13,7 +13,6 @@ def carried_out(talk: Talk) -> None:
     talk.take_over(f"/exec/{made}/start", {"Detach": False, "Tty": False}, title="its output")
     talk.ask("GET", f"/exec/{made}/json", title="after its end")
     talk.ask("POST", f"/exec/{made}/start", {}, title="started twice")
-    talk.ask("POST", f"/exec/{made}/resize?h=10&w=10", title="resized after its end")
 
 
 def with_a_terminal_and_input(talk: Talk) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from tests.contract import read
 from tests.contract.talk import IMAGE, Talk, archive, image
-from tests.support.images import Image, tar
+from tests.support.images import Image, busybox_layer, tar
 
 
 def listed(talk: Talk) -> None:
@@ -57,14 +57,26 @@ def tagged_and_removed(talk: Talk) -> None:
 
 
 def removed_while_in_use(talk: Talk) -> None:
-    made = Image([tar({"x": b"other"})])
+    made = Image([busybox_layer(), tar({"x": b"other"})])
     talk.ask("POST", "/images/load?quiet=1", archive(made, "contract/used:1"))
     talk.labels.add(made.id, "other image")
-    talk.create("user", "true", Image="contract/used:1")
+    talk.create("user", "/bin/sleep", "60", Image="contract/used:1")
     talk.ask("DELETE", "/images/contract/used:1")
     talk.ask("DELETE", f"/images/{made.id}", title="by its id")
-    talk.ask("DELETE", "/containers/user")
+    talk.ask("POST", "/containers/user/start")
+    talk.ask("DELETE", "/images/contract/used:1?force=1", title="by force, while it runs")
+    talk.ask("DELETE", f"/images/{made.id}?force=1", title="by its id and force, while it runs")
+    talk.ask("DELETE", "/containers/user?force=1")
     talk.ask("DELETE", "/images/contract/used:1", title="when nothing uses it")
+
+
+def forced_from_a_stopped_container(talk: Talk) -> None:
+    made = Image([tar({"x": b"fourth"})])
+    talk.labels.add(made.id, "other image")
+    talk.ask("POST", "/images/load?quiet=1", archive(made, "contract/forced:1"))
+    talk.create("user", "true", Image="contract/forced:1")
+    talk.ask("DELETE", f"/images/{made.id}?force=1", title="by its id and force")
+    talk.ask("GET", f"/images/{made.id}/json", title="it is there still", reader=lambda answer: answer.status)
 
 
 def removed_by_id(talk: Talk) -> None:
