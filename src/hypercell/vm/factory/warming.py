@@ -23,7 +23,7 @@ from hypercell.vm.factory.greeting import Listener
 from hypercell.vm.factory.ways import Json
 
 NAME = "warming"
-"""How the names of containers begin, and of the host while one lasts."""
+"""Of the host, and how the names of its containers begin."""
 # Addresses for documentation (RFC 5737): nothing joins the tap of a pooled VM, so nobody hears of them.
 _ADDRESS, _GATEWAY = "192.0.2.2/24", "192.0.2.1"
 _AGAIN = "again"
@@ -75,7 +75,7 @@ async def _run(agent: Agent, listener: Listener, device_mac: str, sample: Sample
     number = next(_numbers)
     name = f"{NAME}{number}"
     listener.target = lambda event: _note(event, ended)
-    await agent.request("configure", _configuration(name, _interface(device_mac, number)))
+    await agent.request("configure", _configuration(_interface(device_mac, number)))
     outputs = [agent.new_stream() for _ in range(4)]
     heard = asyncio.Event()
     reading = [asyncio.ensure_future(_read(agent, stream, heard)) for stream in outputs]
@@ -109,10 +109,10 @@ async def _read(agent: Agent, stream: int, heard: asyncio.Event) -> None:
     output.acknowledge(output.position + 1)
 
 
-def _configuration(name: str, interface: Json) -> Json:
+def _configuration(interface: Json) -> Json:
     """All of it will be replaced when the VM is claimed."""
     return {
-        "hostname": name,
+        "hostname": NAME,
         "clock_ns": time.time_ns(),
         "entropy": b64encode(os.urandom(64)).decode(),
         "machine_id": os.urandom(16).hex(),
