@@ -21,7 +21,7 @@ async def test_a_machine_is_fresh_until_it_is_configured(boot: Boot) -> None:
     guest = await boot(configured=False)
     assert guest.agent.welcome.fresh
     assert guest.agent.welcome.version == 1
-    features = {"exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync"}
+    features = {"exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync", "changes"}
     assert guest.agent.welcome.features == features
     assert not (await guest.ask("state"))["configured"]
     with pytest.raises(InvalidArgument):
