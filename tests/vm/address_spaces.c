@@ -12,24 +12,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "guest_code.h"
+
 enum { PAGE = 4096, ROUNDS = 400, PROCESSES = 3, FILTERS = 2000, PACKET = 64 };
 
 static const int all = PROT_READ | PROT_WRITE | PROT_EXEC;
 static sigjmp_buf away;
-
-// mov $number, %eax; ret
-static void write_code(volatile uint8_t *place, uint32_t number)
-{
-	place[0] = 0xb8;
-	for (int i = 0; i < 4; i++)
-		place[1 + i] = (uint8_t)(number >> 8 * i);
-	place[5] = 0xc3;
-}
-
-static uint32_t run(void *place)
-{
-	return ((uint32_t(*)(void))place)();
-}
 
 static int check(const char *what, unsigned round, uint32_t wanted, uint32_t found)
 {

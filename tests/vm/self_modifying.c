@@ -12,21 +12,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "guest_code.h"
+
 enum { PAGE = 4096, ROUNDS = 3000, CONTENTS = 60000, LONG = 160 };
-
-// mov $number, %eax; ret
-static void write_code(volatile uint8_t *place, uint32_t number)
-{
-	place[0] = 0xb8;
-	for (int i = 0; i < 4; i++)
-		place[1 + i] = (uint8_t)(number >> 8 * i);
-	place[5] = 0xc3;
-}
-
-static uint32_t run(void *place)
-{
-	return ((uint32_t(*)(void))place)();
-}
 
 static int check(const char *how, int round, uint32_t wanted, uint32_t found)
 {
