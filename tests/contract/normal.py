@@ -14,7 +14,7 @@ _TEXTS = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<id>"),
     (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "<time>"),
     (re.compile(r"/netns/[0-9a-f]{12}\b|/docker-import-\d+\b"), "/<file>"),
-    (re.compile(r"\b172\.(29|30|31)\.\d+\.\d+\b"), "<address>"),
+    (re.compile(r"\b172\.(25|30|31)\.\d+\.\d+\b"), "<address>"),
     (re.compile(r"\b(02|[0-9a-f]{2})(:[0-9a-f]{2}){5}\b"), "<mac>"),
     (re.compile(r"\b(Less than a second|About a minute|\d+ (seconds?|minutes?))\b"), "<moments>"),
 )

@@ -53,7 +53,7 @@ class DockerdProcess:
                     f"--exec-root={self.directory / 'exec'}",
                     f"--pidfile={self.directory / 'pid'}",
                     f"--host=unix://{self.socket}",
-                    "--bip=192.168.213.1/24",  # of no test's daemon, whose network namespace this may be
+                    "--bip=172.25.0.1/16",  # of no test's daemon, whose network namespace this may be
                     f"--config-file={settings}",
                 ],
                 stdin=subprocess.DEVNULL,
