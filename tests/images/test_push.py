@@ -187,17 +187,22 @@ async def test_a_registry_that_is_silent_in_the_middle_is_given_up(store: ImageS
             await push(store, registry)
 
 
+def guard(registry: Taker, token: bytes) -> None:
+    """Have it want the token `t`, which its server gives with *token* for an answer."""
+
+    async def guarded(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.headers.get("authorization") != "Bearer t":
+            realm = f'Bearer realm="http://{registry.host}/token",service="s"'
+            return answer(writer, 401, b"", {"WWW-Authenticate": realm})
+        return answer(writer)
+
+    registry.on("/v2/", guarded)
+    registry.on("/token", refuse(200, token))
+
+
 async def test_a_token_for_a_push_is_asked_for_with_the_right_to_push(store: ImageStore) -> None:
     async with Taker() as registry:
-
-        async def guarded(request: Request, writer: asyncio.StreamWriter) -> None:
-            if request.headers.get("authorization") != "Bearer t":
-                realm = f'Bearer realm="http://{registry.host}/token",service="s"'
-                return answer(writer, 401, b"", {"WWW-Authenticate": realm})
-            return answer(writer)
-
-        registry.on("/v2/", guarded)
-        registry.on("/token", refuse(200, b'{"token":"t"}'))
+        guard(registry, b'{"token":"t"}')
         await push(store, registry, ME)
         asked = parse_qs(registry.asked("/token")[0].query)
         assert asked["scope"] == ["repository:app:pull,push"]
@@ -214,15 +219,7 @@ def client() -> RegistryClient:
 
 async def test_a_login_gives_the_token_that_may_be_kept(client: RegistryClient) -> None:
     async with Taker() as registry:
-
-        async def guarded(request: Request, writer: asyncio.StreamWriter) -> None:
-            if request.headers.get("authorization") != "Bearer t":
-                realm = f'Bearer realm="http://{registry.host}/token",service="s"'
-                return answer(writer, 401, b"", {"WWW-Authenticate": realm})
-            return answer(writer)
-
-        registry.on("/v2/", guarded)
-        registry.on("/token", refuse(200, b'{"token":"t","refresh_token":"kept"}'))
+        guard(registry, b'{"token":"t","refresh_token":"kept"}')
         assert await client.login(Credentials("me", "secret", server_address=registry.host)) == "kept"
         asked = registry.asked("/token")[0]
         assert parse_qs(asked.query)["offline_token"] == ["true"]
