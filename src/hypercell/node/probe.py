@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from typing import TYPE_CHECKING
 
 from hypercell.agent.contract import Agent
@@ -29,7 +30,6 @@ _SHOWN = 4096
 """Characters of its command in an event."""
 _MARK = 32
 """So many digits of a probe's id are those of its container's, by which a daemon that comes back knows it."""
-_SIGKILL = 9
 
 
 def is_probe(exec_id: str, container_id: str) -> bool:
@@ -120,7 +120,7 @@ class Probe:
 async def kill_exec(container: Container, exec_: Exec) -> None:
     """Raises what the guest answers, but not that it knows no such process: then that has ended."""
     try:
-        await container.request("process.signal", process=exec_.id, signal=_SIGKILL)
+        await container.request("process.signal", process=exec_.id, signal=signal.SIGKILL)
     except NotFound:
         exec_.vm_ended()
 

@@ -18,14 +18,13 @@ from hypercell.node.output import RunOutput
 from hypercell.node.services import Services
 from hypercell.node.spec import ContainerSpec
 from hypercell.node.types import Output
+from hypercell.vm.driver import ROOT_OF_DISKS
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 INIT_PATH = "/sbin/docker-init"
 """Where docker puts it too."""
-ROOT = {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}}
-"""A container's root, of the disks that its VM has."""
 FAILED_START = 128
 """docker's exit code of a container that could not be started."""
 _DISK_FULL_PAUSE = 0.5
@@ -73,7 +72,7 @@ class Run:
         self._stdin = agent.new_stream() if self.spec.open_stdin else 0
         members = {
             "container": self.id,
-            "root": ROOT,
+            "root": ROOT_OF_DISKS,
             "config": self._config(),
             "files": self._files(),
             "stdin": self._stdin,

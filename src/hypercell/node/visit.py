@@ -19,9 +19,9 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, HypercellError
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
-from hypercell.node.run import ROOT
 from hypercell.node.starting import disks_of, enter
 from hypercell.node.trace import Trace
+from hypercell.vm.driver import ROOT_OF_DISKS
 from hypercell.vm.factory import Way
 
 log = logging.getLogger(__name__)
@@ -186,4 +186,4 @@ def _root_of(container: Container, user: Json) -> Json:
         "mounts": [_DEV],
         "linux": {"namespaces": _NAMESPACES},
     }
-    return {"container": container.id, "root": ROOT, "config": config}
+    return {"container": container.id, "root": ROOT_OF_DISKS, "config": config}

@@ -49,6 +49,13 @@ class Slot(StrEnum):
     """The writable layer."""
 
 
+ROOT_OF_DISKS = {
+    "lower": [{"disk": Slot.ROOT.value, "fstype": "erofs"}],
+    "upper": {"disk": Slot.WRITABLE.value, "fstype": "ext4"},
+}
+"""A container's root, of the disks in these slots: `root` of the agent protocol's `container.create`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """Content of one slot: a raw file. The format is never probed."""

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
 from hypercell.base.errors import VmFailed
-from hypercell.vm.driver import Disk, Slot
+from hypercell.vm.driver import ROOT_OF_DISKS, Disk, Slot
 from hypercell.vm.factory.greeting import Listener
 from hypercell.vm.factory.ways import Json
 
@@ -129,7 +129,7 @@ def _interface(device_mac: str, number: int) -> Json:
 def _container(name: str, sample: Sample, stdout: int, stderr: int) -> Json:
     return {
         "container": name,
-        "root": {"lower": [{"disk": "root", "fstype": "erofs"}], "upper": {"disk": "rw", "fstype": "ext4"}},
+        "root": ROOT_OF_DISKS,
         "config": dict(sample.config),
         "files": list(sample.files),
         "stdin": 0,

@@ -81,4 +81,4 @@ def vm_namespaces(modes: dict[str, str]) -> tuple[str, ...]:
 
 
 def warn_of_the_meaningless(fields: Fields) -> list[str]:
-    return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "", False)]
+    return [warning for name, warning in _MEANINGLESS.items() if fields.take(name) not in (None, 0, "")]

@@ -96,11 +96,13 @@ def parse_disk_size(fields: Fields) -> int:
     text = options.pop("size", None)
     if options:
         raise InvalidArgument(f"unknown option {next(iter(options))[:100]}", "of storage options there is: size")
+    if text is None:
+        return 0
     try:
-        size = bytes_in(text) if text is not None else 0
+        size = bytes_in(text)
     except ValueError as error:
         raise InvalidArgument(f"{fields.name('StorageOpt')}: {error}", "such as 2G") from None
-    if text is not None and size < MIN_DISK:
+    if size < MIN_DISK:
         raise InvalidArgument(f"{fields.name('StorageOpt')}: size must be at least {MIN_DISK >> 20}M")
     return size
 
