@@ -291,7 +291,7 @@ static int write_top(struct walk *w, int root, const struct archive_path *path)
 }
 
 // Everything in the directory `root`, which has no name and no entry itself.
-static int write_all(struct walk *w, int root)
+static int write_everything(struct walk *w, int root)
 {
 	struct stat st;
 
@@ -308,7 +308,7 @@ static int make_archive(int root, const struct archive_path *path, int out, stru
 		return fail_errno(f, "archive");
 	w->f = f;
 	tar_writer_init(&w->writer, out);
-	int result = path != NULL ? write_top(w, root, path) : write_all(w, root);
+	int result = path != NULL ? write_top(w, root, path) : write_everything(w, root);
 	if (result == 0)
 		result = tar_writer_end(&w->writer, f);
 	archive_links_free(&w->links);

@@ -16,6 +16,7 @@
 #include "path.h"
 #include "remove.h"
 #include "tar.h"
+#include "write_all.h"
 
 struct unpack {
 	struct tar_reader reader;
@@ -102,20 +103,6 @@ static int set_attributes(struct unpack *u, int fd)
 	return fchmod(fd, u->member.mode) == 0 ? 0 : failed(u, "setting the mode of");
 }
 
-static int write_all(struct unpack *u, int fd, const unsigned char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return failed(u, "writing");
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
-}
-
 // `keep`: a file that is there and stays, as it is mounted in its place (/etc/hosts); it gets the content.
 static int put_file(struct unpack *u, int parent, const char *base, bool keep)
 {
@@ -127,8 +114,12 @@ static int put_file(struct unpack *u, int parent, const char *base, bool keep)
 
 	if (fd < 0)
 		return failed(u, "creating");
-	while (result == 0 && (n = tar_reader_data(&u->reader, &data, u->f)) != 0)
-		result = n < 0 ? -1 : write_all(u, fd, data, (size_t)n);
+	while (result == 0 && (n = tar_reader_data(&u->reader, &data, u->f)) != 0) {
+		if (n < 0)
+			result = -1;
+		else if (write_all(fd, data, (size_t)n) != 0)
+			result = failed(u, "writing");
+	}
 	if (result == 0)
 		result = set_attributes(u, fd);
 	if (result == 0 && futimens(fd, times) != 0)

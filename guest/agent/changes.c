@@ -14,6 +14,7 @@
 
 #include "archive_names.h"
 #include "text.h"
+#include "write_all.h"
 
 enum {
 	DEPTH_MAX = 1024, // every level holds three descriptors
@@ -43,14 +44,8 @@ struct walk {
 
 static int flush(struct walk *w)
 {
-	for (size_t done = 0; done < w->used;) {
-		ssize_t n = write(w->out, w->buffer + done, w->used - done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_errno(w->f, "writing the changes");
-		done += (size_t)n;
-	}
+	if (write_all(w->out, w->buffer, w->used) != 0)
+		return fail_errno(w->f, "writing the changes");
 	w->used = 0;
 	return 0;
 }

@@ -13,26 +13,13 @@
 #include "base64.h"
 #include "mount_api.h"
 #include "path.h"
+#include "write_all.h"
 
 enum { FILES_MAX = 256 };
 
 static void file_name(char out[24], size_t i)
 {
 	(void)snprintf(out, 24, "%zu", i);
-}
-
-static int write_all(int fd, const unsigned char *data, size_t size)
-{
-	while (size > 0) {
-		ssize_t n = write(fd, data, size);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		data += n;
-		size -= (size_t)n;
-	}
-	return 0;
 }
 
 static int write_file(int directory, size_t i, const struct json *entry, struct failure *f)

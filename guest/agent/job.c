@@ -19,6 +19,7 @@
 #include "input.h"
 #include "log.h"
 #include "path.h"
+#include "write_all.h"
 
 // What the child writes: a head, and then the answer or a struct failure.
 struct head {
@@ -142,25 +143,12 @@ void job_kill_all(const struct container *c)
 	}
 }
 
-static void write_all(int fd, const void *data, size_t n)
-{
-	const char *at = data;
-
-	while (n > 0) {
-		ssize_t done = write(fd, at, n);
-		if (done <= 0)
-			_exit(1);
-		at += done;
-		n -= (size_t)done;
-	}
-}
-
 static void send_result(int fd, bool failed, const void *data, size_t n)
 {
 	struct head head = {failed, (uint32_t)n};
 
-	write_all(fd, &head, sizeof head);
-	write_all(fd, data, n);
+	if (write_all(fd, &head, sizeof head) != 0 || write_all(fd, data, n) != 0)
+		_exit(1);
 }
 
 static void early_answer(struct job_call *call, struct text *answer)

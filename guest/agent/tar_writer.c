@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tar.h"
+#include "write_all.h"
 
 void tar_writer_init(struct tar_writer *w, int fd)
 {
@@ -13,14 +12,8 @@ void tar_writer_init(struct tar_writer *w, int fd)
 
 static int flush(struct tar_writer *w, struct failure *f)
 {
-	for (size_t done = 0; done < w->used;) {
-		ssize_t n = write(w->fd, w->buffer + done, w->used - done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_errno(f, "writing the archive");
-		done += (size_t)n;
-	}
+	if (write_all(w->fd, w->buffer, w->used) != 0)
+		return fail_errno(f, "writing the archive");
 	w->used = 0;
 	return 0;
 }

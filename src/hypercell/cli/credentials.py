@@ -59,9 +59,7 @@ def find(registry: str) -> Auth:
         name, secret = str(found.get("Username", "")), str(found.get("Secret", ""))
         told = {"identitytoken": secret} if name == _NOBODY else {"username": name, "password": secret}
         return {**told, "serveraddress": key}
-    entries = settings.get("auths")
-    if not isinstance(entries, dict):
-        return {}
+    entries = _entries(settings)
     # Older clients wrote whole URLs.
     entry = entries.get(key) or next((entries[name] for name in entries if _host(name) == _host(key)), None)
     return {**_unpacked(entry), "serveraddress": key} if isinstance(entry, dict) and entry else {}

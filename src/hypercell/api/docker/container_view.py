@@ -11,6 +11,7 @@ from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
 from hypercell.cloud import mounts
 from hypercell.cloud.contract import ContainerRequest, ContainerView, Health, HealthRequest, Status, Trace
+from hypercell.cloud.health import MEMBERS
 from hypercell.node.network import PublishedPort
 
 Json = dict[str, Any]
@@ -199,15 +200,8 @@ def config_json(view: ContainerView) -> Json:
 
 def health_check_json(health: HealthRequest) -> Json:
     """Without what it leaves open, as docker."""
-    values = {
-        "Test": list(health.test),
-        "Interval": health.interval,
-        "Timeout": health.timeout,
-        "StartPeriod": health.start_period,
-        "StartInterval": health.start_interval,
-        "Retries": health.retries,
-    }
-    return {name: value for name, value in values.items() if value}
+    values = {docker: getattr(health, name) for name, docker in MEMBERS.items()}
+    return {docker: list(value) if docker == "Test" else value for docker, value in values.items() if value}
 
 
 def _command(view: ContainerView) -> list[str] | None:
