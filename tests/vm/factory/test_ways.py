@@ -14,7 +14,7 @@ from hypercell.base.errors import NoSpace, VmFailed
 from hypercell.vm.driver import Disk, ExitReason, Slot, VmSpec
 from hypercell.vm.factory import Isolation, Way
 from tests.support.machine import MachineVm
-from tests.support.workshop import Customer, Opener, Workshop, specification
+from tests.support.workshop import Customer, Opener, Spare, Workshop, specification
 
 
 async def test_the_first_vm_boots_cold_and_the_next_is_a_clone(workshop: Workshop) -> None:
@@ -289,6 +289,29 @@ async def test_a_vm_that_was_rejected_takes_its_kin_with_it(pooled: Workshop) ->
     figures = pooled.factory.figures()
     assert (figures.templates, figures.pooled, figures.fallbacks) == (0, {}, 1)
     assert (await pooled.launch()).way is Way.COLD
+
+
+async def test_a_vm_that_is_being_made_when_its_template_is_dropped_is_given_to_nobody(make: Opener) -> None:
+    built = await make(pool_memory=1024)
+    await built.launch()
+    await built.templated()
+    launched, spare = await built.launch(), built.factory._filler._spare
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def held() -> Spare:
+        reached.set()
+        await go_on.wait()
+        return await spare()
+
+    built.factory._filler._spare = held
+    built.open()
+    await reached.wait()
+    before = built.machine.launches
+    await built.factory.reject(launched, "its boot id is that of another VM")
+    others = set(built.machine.running())
+    go_on.set()
+    await built.until(lambda: built.machine.launches > before and set(built.machine.running()) == others)
+    assert built.factory.figures().pooled == {}
 
 
 async def test_a_driver_that_cannot_clone_boots(make: Opener) -> None:

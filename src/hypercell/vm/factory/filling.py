@@ -185,7 +185,10 @@ class Filler:
                 pooled = await self._make(key, spec, template)
         except NotThisWay:
             return
-        self._pool.add(pooled)
+        if self._templates.trusted(key, template):
+            self._pool.add(pooled)
+        else:  # it was dropped while this one was made of it
+            self.bury(pooled)
 
     async def _make(self, key: str, spec: VmSpec, template: Template) -> Pooled:
         ident = new_id()

@@ -124,6 +124,11 @@ class Templates:
         failure = self._failures.get(key)
         return failure is not None and self._clock() < failure.until
 
+    def trusted(self, key: str, template: Template) -> bool:
+        """Whether clones of *template* may still be given to anybody."""
+        kept = self._kept.get(key)
+        return kept is not None and kept.template is template
+
     def distrust(self, key: str, why: str) -> None:
         """A clone of it did not come up, or is not to be trusted: drop it, and build no other for a while."""
         kept = self._kept.pop(key, None)
