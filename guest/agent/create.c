@@ -112,6 +112,8 @@ static int start_init(struct container *c, struct process *init, const struct js
 		c->root = (struct rootfs){0};
 		return -1;
 	}
+	if (rootfs_add_volumes(&c->root, json_get(l->config, "mounts"), f) < 0)
+		return -1;
 	if (json_length(l->files) > 0) {
 		(void)snprintf(c->files, sizeof c->files, "%s/files", directory);
 		if (files_write(c->files, l->files, f) < 0)

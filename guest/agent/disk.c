@@ -16,6 +16,7 @@
 enum {
 	DISKS_MAX = 64,
 	SERIAL_MAX = 20, // VIRTIO_BLK_ID_BYTES
+	VPD_HEADER = 4,
 	NODE_MAX = 32,
 	WAIT_STEP_MS = 5,
 	APPEAR_TIMEOUT_MS = 2000,
@@ -26,6 +27,7 @@ struct disk {
 	char serial[SERIAL_MAX + 1];
 	char node[NODE_MAX]; // "/dev/vdb"
 	const struct kind *kind;
+	bool read_only; // as a device
 	unsigned users; // 0: this place is free, but for the same disk
 };
 
@@ -79,7 +81,7 @@ static struct disk *find_mounted(const char *serial)
 	return NULL;
 }
 
-// Where a disk was before, it is again: a VM's slots are fixed. To be asked for its serial costs each disk a request.
+// A place for the disk: the one that it had before.
 static struct disk *find_free(const char *serial)
 {
 	struct disk *found = NULL;
@@ -98,15 +100,31 @@ static void mount_point(const char *serial, char path[DISK_PATH_MAX])
 	(void)snprintf(path, DISK_PATH_MAX, DISK_DIRECTORY "/%.*s", SERIAL_MAX, serial);
 }
 
+// A virtio-blk disk has a file of it, which asks the disk; a SCSI disk the page of it (SPC-4, 7.8.10), as it was read
+// when the disk was found.
 static bool has_serial(int blocks, const char *name, const char *serial)
 {
-	char file[300], content[64];
+	char file[300], page[VPD_HEADER + 64] = {0}, *content = page;
 
 	(void)snprintf(file, sizeof file, "%s/serial", name);
-	if (path_read(blocks, file, content, sizeof content) < 0)
-		return false;
+	if (path_read(blocks, file, page, sizeof page) < 0) {
+		(void)snprintf(file, sizeof file, "%s/device/vpd_pg80", name);
+		if (path_read(blocks, file, page, sizeof page) < VPD_HEADER)
+			return false;
+		content += VPD_HEADER;
+	}
 	content[strcspn(content, " \n")] = '\0';
 	return strcmp(content, serial) == 0;
+}
+
+// A disk that is being found has its name a moment before it can be opened.
+static bool can_be_opened(const char *node)
+{
+	int fd = open(node, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 // Looks once through /sys/block; the node must be there too.
@@ -121,7 +139,7 @@ static bool find_node(const char *serial, char node[NODE_MAX])
 	while (!found && (entry = readdir(blocks)) != NULL) {
 		if (entry->d_name[0] == '.' || !has_serial(dirfd(blocks), entry->d_name, serial))
 			continue;
-		found = snprintf(node, NODE_MAX, "/dev/%s", entry->d_name) < NODE_MAX && access(node, F_OK) == 0;
+		found = snprintf(node, NODE_MAX, "/dev/%s", entry->d_name) < NODE_MAX && can_be_opened(node);
 	}
 	(void)closedir(blocks);
 	return found;
@@ -135,6 +153,33 @@ static int wait_for_node(const char *serial, char node[NODE_MAX], struct failure
 		sleep_step();
 	}
 	return 0;
+}
+
+// Where it was before, a disk in a slot is again; to ask for its serial costs each of them a request. One that was
+// plugged in may have been taken away meanwhile.
+static bool is_still_there(const struct disk *d)
+{
+	const char *name = d->node + sizeof "/dev";
+	int blocks;
+	bool result;
+
+	if (strncmp(name, "sd", 2) != 0)
+		return true;
+	blocks = open("/sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	result = blocks >= 0 && has_serial(blocks, name, d->serial);
+	if (blocks >= 0)
+		close(blocks);
+	return result;
+}
+
+// Of a disk that cannot be written, neither can its journal be replayed: it holds what the last one who had it wrote
+// when all was well.
+static bool is_read_only(const struct disk *d)
+{
+	char file[NODE_MAX + 20], content[8];
+
+	(void)snprintf(file, sizeof file, "/sys/block/%s/ro", d->node + sizeof "/dev");
+	return path_read(AT_FDCWD, file, content, sizeof content) > 0 && content[0] == '1';
 }
 
 static int make_mount_point(const char *path)
@@ -152,7 +197,11 @@ static int mount_disk(struct disk *d, const char *path, struct failure *f)
 {
 	if (make_mount_point(path) != 0)
 		return fail_errno(f, "making %s", path);
-	if (mount(d->node, path, d->kind->fstype, d->kind->flags, d->kind->data) == 0) {
+	d->read_only = is_read_only(d);
+	if (d->read_only && (d->kind->flags & MS_RDONLY) == 0) {
+		if (mount(d->node, path, d->kind->fstype, d->kind->flags | MS_RDONLY, "noload") == 0)
+			return 0;
+	} else if (mount(d->node, path, d->kind->fstype, d->kind->flags, d->kind->data) == 0) {
 		const char *after = d->kind->afterwards;
 		if (after == NULL || mount(NULL, path, NULL, MS_REMOUNT | d->kind->flags, after) == 0)
 			return 0;
@@ -190,7 +239,7 @@ int disk_acquire(const char *serial, const char *fstype, char path[DISK_PATH_MAX
 	d = find_free(serial);
 	if (d == NULL)
 		return fail(f, "no-space", "more than %d disks", DISKS_MAX);
-	if (strcmp(d->serial, serial) != 0) {
+	if (strcmp(d->serial, serial) != 0 || !is_still_there(d)) {
 		*d = (struct disk){0};
 		if (wait_for_node(serial, d->node, f) != 0)
 			return -1;
@@ -239,7 +288,7 @@ int disk_release(const char *serial, struct failure *f)
 	if (--d->users > 0)
 		return 0;
 	mount_point(serial, path);
-	bool synced = (d->kind->flags & MS_RDONLY) != 0 || sync_disk(path) == 0;
+	bool synced = d->read_only || sync_disk(path) == 0;
 	if (!synced)
 		fail_errno(f, "writing disk \"%s\"", serial);
 	(void)umount2(path, MNT_DETACH);
@@ -255,7 +304,7 @@ int disk_sync(struct failure *f)
 	int result = 0;
 
 	for (size_t i = 0; i < DISKS_MAX; i++) {
-		if (disks[i].users == 0 || (disks[i].kind->flags & MS_RDONLY) != 0)
+		if (disks[i].users == 0 || disks[i].read_only)
 			continue;
 		mount_point(disks[i].serial, path);
 		if (sync_disk(path) != 0)
@@ -274,7 +323,7 @@ void disk_release_all(void)
 		mount_point(disks[i].serial, path);
 		(void)sync_disk(path);
 		// Whoever still holds it must at least write no more.
-		if (umount2(path, 0) != 0 && (disks[i].kind->flags & MS_RDONLY) == 0)
+		if (umount2(path, 0) != 0 && !disks[i].read_only)
 			(void)mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY, NULL);
 		disks[i].users = 0;
 	}

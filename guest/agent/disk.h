@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// virtio-blk disks by serial, each mounted once at /run/hypercell/disks/<serial>. All in the agent.
+// Disks by serial, those in slots and those that were plugged in, each mounted once at /run/hypercell/disks/<serial>. All in the agent.
 #ifndef HYPERCELL_DISK_H
 #define HYPERCELL_DISK_H
 

@@ -15,6 +15,7 @@
 #include "mount_api.h"
 #include "mount_options.h"
 #include "path.h"
+#include "volume.h"
 
 struct entry {
 	const char *destination, *type, *source;
@@ -148,6 +149,40 @@ static int mount_bind(int root, const struct entry *e, struct failure *f)
 	return result;
 }
 
+static bool exists(int root, const char *path)
+{
+	int fd = path_open(root, path, O_PATH, 0);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+// The mount point is made before the volume covers it: what the image has there may have to be copied first.
+static int mount_volume(int root, const struct entry *e, struct failure *f)
+{
+	int source = volume_open(e->source, e->options.subpath, f), target = -1, mount = -1, result = -1;
+	struct stat st;
+
+	if (source < 0)
+		return -1;
+	bool existed = exists(root, e->destination);
+	if (fstat(source, &st) != 0)
+		fail_errno(f, "the volume \"%s\"", e->source);
+	else if ((target = open_target(root, e, S_ISDIR(st.st_mode), f)) >= 0 &&
+		 (!e->options.copy || !existed || !S_ISDIR(st.st_mode) || volume_fill(target, source, f) == 0)) {
+		mount = mount_api_clone(source, "", false);
+		result = mount < 0 ? fail_errno(f, "binding the volume \"%s\"", e->source) : attach(mount, target, e, f);
+	}
+	if (mount >= 0)
+		close(mount);
+	if (target >= 0)
+		close(target);
+	close(source);
+	return result;
+}
+
 static int remount(int root, const struct entry *e, struct failure *f)
 {
 	if (!e->options.bind && e->options.data.length > 0)
@@ -172,16 +207,6 @@ static int file_system_data(const struct entry *e, int target, bool existed, str
 	if (e->options.read_only && !is_virtual(e->type))
 		text_printf(data, ",ro");
 	return data->failed ? fail(f, "internal", "out of memory") : 0;
-}
-
-static bool exists(int root, const char *path)
-{
-	int fd = path_open(root, path, O_PATH, 0);
-
-	if (fd < 0)
-		return false;
-	close(fd);
-	return true;
 }
 
 // tmpcopyup: what the image has at the target is copied into the new tmpfs before it covers it.
@@ -226,6 +251,8 @@ static int apply(int root, const struct json *entry, struct mount_entries *entri
 
 	if (result == 0 && e.options.remount)
 		result = remount(root, &e, f);
+	else if (result == 0 && strcmp(e.type, VOLUME_TYPE) == 0)
+		result = mount_volume(root, &e, f);
 	else if (result == 0 && e.options.bind)
 		result = mount_bind(root, &e, f);
 	else if (result == 0)

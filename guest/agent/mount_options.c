@@ -92,6 +92,8 @@ static bool is_ignored(const char *name)
 
 static bool apply_verb(const char *name, struct mount_options *out)
 {
+	static const char subpath[] = "subpath=";
+
 	if (strcmp(name, "bind") == 0)
 		out->bind = true;
 	else if (strcmp(name, "rbind") == 0)
@@ -100,6 +102,10 @@ static bool apply_verb(const char *name, struct mount_options *out)
 		out->remount = true;
 	else if (strcmp(name, "tmpcopyup") == 0)
 		out->copy_up = true;
+	else if (strcmp(name, "copy") == 0)
+		out->copy = true;
+	else if (strncmp(name, subpath, sizeof subpath - 1) == 0)
+		out->subpath = name + sizeof subpath - 1;
 	else
 		return false;
 	return true;
@@ -129,7 +135,7 @@ static int parse_one(const char *name, struct mount_options *out, struct failure
 
 int mount_options_parse(const struct json *options, struct mount_options *out, struct failure *f)
 {
-	*out = (struct mount_options){.recursive.recursive = true};
+	*out = (struct mount_options){.recursive.recursive = true, .subpath = ""};
 	if (options != NULL && json_type(options) != JSON_NULL && !json_is_array(options))
 		return fail(f, "invalid", "mount options must be an array");
 	for (size_t i = 0; i < json_length(options); i++) {

@@ -13,11 +13,12 @@
 enum { PROPAGATIONS_MAX = 4 };
 
 struct mount_options {
-	bool bind, bind_recursive, remount, copy_up, read_only, has_mode;
+	bool bind, bind_recursive, remount, copy_up, copy, read_only, has_mode;
 	struct mount_change one;       // of this mount
 	struct mount_change recursive; // of this mount and those below it ("rro" …)
 	struct mount_change propagation[PROPAGATIONS_MAX]; // in the order given
 	unsigned propagations;
+	const char *subpath; // "" or of the array
 	struct text data; // for the file system, comma-separated
 };
 

@@ -15,20 +15,25 @@
 #include "disk.h"
 #include "path.h"
 #include "text.h"
+#include "volume.h"
 
 #define CONTAINERS "/run/hypercell/containers"
 
-static int acquire(struct rootfs *r, const struct json *disk, char path[DISK_PATH_MAX], struct failure *f)
+static int acquire_disk(struct rootfs *r, const char *serial, const char *fstype, char path[DISK_PATH_MAX],
+			struct failure *f)
 {
-	const char *serial = json_string(json_get(disk, "disk"), ""), *fstype = json_string(json_get(disk, "fstype"), "");
-
 	if (r->disks_length == ROOTFS_DISKS_MAX)
-		return fail(f, "invalid", "root: more than %d disks", ROOTFS_DISKS_MAX);
+		return fail(f, "invalid", "a container of more than %d disks", ROOTFS_DISKS_MAX);
 	if (disk_acquire(serial, fstype, path, f) != 0)
 		return -1;
 	(void)snprintf(r->disks[r->disks_length], sizeof r->disks[0], "%s", serial);
 	r->disks_length++;
 	return 0;
+}
+
+static int acquire(struct rootfs *r, const struct json *disk, char path[DISK_PATH_MAX], struct failure *f)
+{
+	return acquire_disk(r, json_string(json_get(disk, "disk"), ""), json_string(json_get(disk, "fstype"), ""), path, f);
 }
 
 // upper and work in `base`, made anew or found as an earlier container of the same id left them.
@@ -189,6 +194,21 @@ int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, st
 	}
 	(void)give_back(out, NULL);
 	return -1;
+}
+
+int rootfs_add_volumes(struct rootfs *r, const struct json *mounts, struct failure *f)
+{
+	char path[DISK_PATH_MAX];
+
+	for (size_t i = 0; i < json_length(mounts); i++) {
+		const struct json *entry = json_at(mounts, i);
+		if (strcmp(json_string(json_get(entry, "type"), ""), VOLUME_TYPE) != 0)
+			continue;
+		if (acquire_disk(r, json_string(json_get(entry, "source"), ""), VOLUME_FSTYPE, path, f) != 0 ||
+		    volume_make(path, f) != 0)
+			return -1;
+	}
+	return 0;
 }
 
 int rootfs_unmount(struct rootfs *rootfs, struct failure *f)

@@ -10,7 +10,7 @@
 #include "failure.h"
 #include "json.h"
 
-enum { ROOTFS_DISKS_MAX = 16, ROOTFS_LOWERS_MAX = ROOTFS_DISKS_MAX - 1 };
+enum { ROOTFS_DISKS_MAX = 48, ROOTFS_LOWERS_MAX = 15 };
 
 // The parts of a root, as paths.
 struct rootfs_layers {
@@ -33,6 +33,10 @@ struct rootfs {
 // `root` is the member of container.create: {"lower": […], "upper": {"disk"…} | {"tmpfs": {"size"}} | null}.
 // -1 with f filled and everything given back.
 int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, struct failure *f);
+
+// In the agent: acquires the disks of the volumes among config.mounts, which are then given back with the root. -1 with f
+// filled; what was acquired is.
+int rootfs_add_volumes(struct rootfs *rootfs, const struct json *mounts, struct failure *f);
 
 // In the agent: unmounts the root (lazily if somebody still holds it, `busy` is never the answer) and releases the
 // disks.

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported, VmFailed
+from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, Unsupported, VmFailed
 from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, Vm
 from tests.support.vm import boot_id, greet, image
 from tests.vm.rig import Rig
@@ -432,3 +433,90 @@ async def test_a_vm_that_has_ended_is_not_claimed(rig: Rig) -> None:
     for name in (old, spec.id):
         await rig.driver.discard(name)
     assert await rig.driver.known() == []
+
+
+def formatted(path: Path) -> Path:
+    with path.open("wb") as file:
+        file.truncate(8 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^has_journal", str(path)], check=True)
+    return path
+
+
+async def test_plugged_disks_are_found_by_their_names_and_taken_away_again(rig: Rig, tmp_path: Path) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    agent = await greet(vm)
+    for name in ("v0", "v1"):
+        await vm.plug(name, Disk(formatted(tmp_path / name), read_only=False))
+    if rig.driver.capabilities.real:
+        for name in ("v0", "v1"):
+            await agent.request("container.create", holding(name, name))
+            await agent.request("container.delete", {"container": name, "force": True})
+    await vm.unplug("v1")
+    await vm.plug("v1", Disk(tmp_path / "v1", read_only=True))
+    await agent.close()
+
+
+async def test_a_name_of_a_plugged_disk_is_one_of_one_disk(rig: Rig, tmp_path: Path) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    disk = Disk(formatted(tmp_path / "disk"), read_only=True)
+    for name in ("", "root", "rw", "A", "a" * 21, "a,b", "a/b"):
+        with pytest.raises(InvalidArgument):
+            await vm.plug(name, disk)
+    await vm.plug("v0", disk)
+    with pytest.raises(InvalidArgument, match="already"):
+        await vm.plug("v0", disk)
+    with pytest.raises(InvalidArgument):
+        await vm.plug("v1", Disk(tmp_path, read_only=True))
+    with pytest.raises(InvalidArgument):
+        await vm.unplug("v1")
+
+
+async def test_a_plugged_disk_is_written_by_one_vm_or_read_by_many(rig: Rig, tmp_path: Path) -> None:
+    one, two = [await rig.driver.launch(rig.specification(id=name)) for name in ("one", "two")]
+    path = formatted(tmp_path / "disk")
+    await one.plug("v0", Disk(path, read_only=False))
+    for read_only in (False, True):
+        with pytest.raises(Conflict):
+            await two.plug("v0", Disk(path, read_only))
+    await one.unplug("v0")
+    await one.plug("v0", Disk(path, read_only=True))
+    await two.plug("v0", Disk(path, read_only=True))
+    await two.unplug("v0")
+    with pytest.raises(Conflict):
+        await two.plug("v0", Disk(path, read_only=False))
+    await one.kill()
+    await one.wait()
+    await two.plug("v0", Disk(path, read_only=False))
+
+
+async def test_a_plugged_disk_stays_through_a_change_of_daemons(rig: Rig, tmp_path: Path) -> None:
+    vm = await rig.driver.launch(rig.specification())
+    await vm.plug("v0", Disk(formatted(tmp_path / "disk"), read_only=False))
+    await rig.restart()
+    adopted = await rig.driver.adopt(vm.id)
+    assert adopted is not None
+    with pytest.raises(InvalidArgument, match="already"):
+        await adopted.plug("v0", Disk(tmp_path / "disk", read_only=False))
+    await adopted.unplug("v0")
+
+
+async def test_a_clone_takes_plugged_disks_as_any_vm(rig: Rig, tmp_path: Path) -> None:
+    template = await rig.template()
+    vm = await rig.driver.launch(rig.specification(template=template))
+    await vm.plug("v0", Disk(formatted(tmp_path / "disk"), read_only=False))
+    if rig.driver.capabilities.real:
+        agent = await greet(vm)
+        await agent.request("container.create", holding("c", "v0"))
+        await agent.close()
+
+
+def holding(container: str, disk: str) -> dict[str, object]:
+    """A container whose whole root is *disk*: that it can be made is the proof that the disk is there."""
+    process = {"args": ["/true"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+    linux = {"namespaces": [{"type": "mount"}]}
+    return {
+        "container": container,
+        "root": {"lower": [], "upper": {"disk": disk, "fstype": "ext4"}},
+        "config": {"ociVersion": "1.1.0", "process": process, "mounts": [], "linux": linux},
+        "files": [],
+    }

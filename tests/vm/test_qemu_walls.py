@@ -135,8 +135,8 @@ async def test_the_devices_are_the_slots_and_nothing_else(qemu: QemuDriver, spec
         "console": "child<virtconsole>",
         "agent": "child<virtserialport>",
         "disk-root": "child<virtio-blk-device>",
-        "disk-spare": "child<virtio-blk-device>",
         "disk-rw": "child<virtio-blk-device>",
+        "hub": "child<virtio-scsi-device>",
     }
     anonymous = await ask(vm, "qom-list", path="/machine/peripheral-anon")
     assert [entry["name"] for entry in anonymous] == ["type"]
@@ -164,8 +164,8 @@ def machine_devices(accelerator: str, acpi: bool) -> Counter[str]:
 async def test_every_disk_has_a_named_format_and_its_slots_serial(qemu: QemuDriver, spec: VmSpec) -> None:
     vm = await started(qemu, spec)
     blocks = {entry["inserted"]["node-name"]: entry["inserted"] for entry in await ask(vm, "query-block")}
-    assert {name: block["drv"] for name, block in blocks.items()} == {"root": "raw", "spare": "null-co", "rw": "raw"}
-    assert {name: block["ro"] for name, block in blocks.items()} == {"root": True, "spare": True, "rw": False}
+    assert {name: block["drv"] for name, block in blocks.items()} == {"root": "raw", "rw": "raw"}
+    assert {name: block["ro"] for name, block in blocks.items()} == {"root": True, "rw": False}
     for slot in Slot:
         assert await ask(vm, "qom-get", path=f"/machine/peripheral/disk-{slot}", property="serial") == slot.value
 

@@ -14,7 +14,9 @@ from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, Slot, VmSpec
 from hypercell.vm.records import LONGEST_ID
 
 AGENT_PORT = "hypercell.agent"
-DISK_SLOTS = (Slot.ROOT, Slot.SPARE, Slot.WRITABLE)
+DISK_SLOTS = (Slot.ROOT, Slot.WRITABLE)
+HUB = "hub"
+"""The controller of disks that are plugged while a VM runs."""
 
 _MACHINE = "microvm,rtc=on,isa-serial=off,x-option-roms=off,auto-kernel-cmdline=on,mem-merge=off,dump-guest-core=off"
 _SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -61,6 +63,7 @@ def build(qemu: str, accelerator: str, spec: VmSpec, inherited: Descriptors, for
         *("-global", "virtio-mmio.force-legacy=false"),
         *_channels(inherited),
         *_disks(spec, inherited),
+        *("-device", f"virtio-scsi-device,id={HUB},num_queues=1"),
         *_network(inherited),
     ]
 
@@ -75,7 +78,15 @@ def empty(node: str, slot: Slot) -> dict[str, object]:
 def content(node: str, disk: Disk, descriptors: int) -> dict[str, object]:
     """The node of a slot's content, whose file is in the set *descriptors*."""
     # Many VMs share one image; a disk that is written belongs to one, and the lock makes sure of it.
-    lock = "off" if disk.read_only else "on"
+    return _raw(node, disk, descriptors, "off" if disk.read_only else "on")
+
+
+def plugged(node: str, disk: Disk, descriptors: int) -> dict[str, object]:
+    """The node of a disk in the hub. It is written by one VM at a time, or by none while others read it."""
+    return _raw(node, disk, descriptors, "on")
+
+
+def _raw(node: str, disk: Disk, descriptors: int, lock: str) -> dict[str, object]:
     file = {"driver": "file", "filename": f"/dev/fdset/{descriptors}", "locking": lock}
     mode = {"read-only": True, "auto-read-only": False} if disk.read_only else {"read-only": False, "discard": "unmap"}
     return {"driver": "raw", "node-name": node, **mode, "file": file}

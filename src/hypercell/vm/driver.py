@@ -43,8 +43,6 @@ class Slot(StrEnum):
 
     ROOT = "root"
     """Read-only: the merged image of the container."""
-    SPARE = "spare"
-    """Read-only: a second image; an empty disk when unused."""
     WRITABLE = "rw"
     """The writable layer."""
 
@@ -58,7 +56,7 @@ ROOT_OF_DISKS = {
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Content of one slot: a raw file. The format is never probed."""
+    """Content of one slot, or what is plugged in: a raw file. The format is never probed."""
 
     path: Path
     read_only: bool
@@ -171,6 +169,18 @@ class Vm(Protocol):
 
     async def kill(self) -> None:
         """End it at once; returns when the process is gone. No error when it is gone already."""
+
+    async def plug(self, name: str, disk: Disk) -> None:
+        """Give the guest a further disk, which it finds by the serial *name*: 1 to 20 of `a-z`, `0-9`, `-`. One that is
+        written is in no other VM; one that is only read may be in many.
+
+        Raises `InvalidArgument` for a name that cannot be or is taken and for a disk that is none, `Conflict` for a
+        disk that another VM has, `VmFailed`, `Unavailable`; nothing is plugged then.
+        """
+
+    async def unplug(self, name: str) -> None:
+        """Take it away again; the guest must have let go of it. Raises `InvalidArgument` when there is none by this
+        *name*, `VmFailed`."""
 
     async def pause(self) -> None: ...
     async def resume(self) -> None: ...

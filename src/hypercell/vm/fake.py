@@ -21,12 +21,13 @@ from pathlib import Path
 from hypercell.agent.fake import FakeGuest, Faults, memory_pipe
 from hypercell.agent.fake.pipe import as_streams
 from hypercell.base.config import Config
-from hypercell.base.errors import InvalidArgument, VmFailed
+from hypercell.base.errors import Conflict, InvalidArgument, VmFailed
 from hypercell.base.finish import finish
-from hypercell.vm import shapes, spawn
+from hypercell.vm import hub, shapes, spawn
 from hypercell.vm.driver import (
     DEVICE_MAC,
     Capabilities,
+    Disk,
     ExitReason,
     GuestKernel,
     HostUsage,
@@ -56,9 +57,15 @@ class FakeProcess:
     paused: bool = False
     expected: bool = False
     started: float = field(default_factory=time.monotonic)
+    plugged: dict[str, Disk] = field(default_factory=dict)
     links: list[asyncio.Transport] = field(default_factory=list)
     """The guest's ends of connections; the last is the one in use."""
     serving: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def holds(self, disk: Disk) -> bool:
+        """Whether nobody else may have *disk* now."""
+        mine = (other for other in self.plugged.values() if other.path == disk.path)
+        return not self.exit.done() and any(not (other.read_only and disk.read_only) for other in mine)
 
     def end(self, reason: ExitReason, detail: str) -> None:
         if not self.exit.done():
@@ -133,8 +140,9 @@ class FakeVm:
     accelerator = "none"
     device_mac = DEVICE_MAC
 
-    def __init__(self, process: FakeProcess) -> None:
+    def __init__(self, process: FakeProcess, machine: FakeMachine) -> None:
         self._process = process
+        self._machine = machine
         self._detached = asyncio.get_running_loop().create_future()
 
     @property
@@ -171,6 +179,21 @@ class FakeVm:
     async def kill(self) -> None:
         self._process.expected = True
         self._process.end(ExitReason.SHUTDOWN, "it was shut down")
+
+    async def plug(self, name: str, disk: Disk) -> None:
+        hub.check_name(name)
+        self.check_running()
+        if name in self._process.plugged:
+            raise InvalidArgument(f"the VM has a disk called {name} already")
+        os.close(spawn.open_disk(disk.path, disk.read_only))
+        if any(process.holds(disk) for process in self._machine.processes.values()):
+            raise Conflict(f"another VM has the disk {disk.path}")
+        self._process.plugged[name] = disk
+
+    async def unplug(self, name: str) -> None:
+        self.check_running()
+        if self._process.plugged.pop(name, None) is None:
+            raise InvalidArgument(f"the VM has no disk that is called {name[:40]!r}")
 
     async def pause(self) -> None:
         self._set_paused(True)
@@ -245,7 +268,7 @@ class FakeDriver:
         )
         process = FakeProcess(spec, guest, exit_)
         self.machine.processes[spec.id] = process
-        vm = self._vms[spec.id] = FakeVm(process)
+        vm = self._vms[spec.id] = FakeVm(process, self.machine)
         return vm
 
     def _faults(self, template: Template | None) -> Faults:
@@ -305,7 +328,7 @@ class FakeDriver:
             await self.discard(vm_id)
             return None
         if vm_id not in self._vms:
-            self._vms[vm_id] = FakeVm(process)
+            self._vms[vm_id] = FakeVm(process, self.machine)
         return self._vms[vm_id]
 
     async def known(self) -> list[str]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypercell.base.errors import Internal, Unavailable, VmFailed
-from hypercell.vm import cgroups, migration, usage
+from hypercell.base.errors import Internal, InvalidArgument, Unavailable, VmFailed
+from hypercell.vm import cgroups, hub, migration, usage
 from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, HostUsage, Slot, VmExit
 from hypercell.vm.exits import SHUT_DOWN, Evidence, classify
 from hypercell.vm.processes import Process
@@ -60,6 +60,7 @@ class QemuVm:
         self._tasks: list[asyncio.Task[None]] = []
         self._restoring: asyncio.Task[None] | None = None
         self._resumed = False
+        self._plugging = asyncio.Lock()
         self._watcher = asyncio.create_task(self._watch())
 
     @property
@@ -198,6 +199,34 @@ class QemuVm:
             self._expected = True
             self._process.kill()
         await self._process.wait()
+
+    async def plug(self, name: str, disk: Disk) -> None:
+        hub.check_name(name)
+        async with self._hub() as qmp:
+            if name in await hub.names(qmp):
+                raise InvalidArgument(f"the VM has a disk called {name} already")
+            await hub.plug(qmp, name, disk)
+
+    async def unplug(self, name: str) -> None:
+        async with self._hub() as qmp:
+            if name not in await hub.names(qmp):
+                raise InvalidArgument(f"the VM has no disk that is called {name[:40]!r}")
+            await hub.unplug(qmp, name)
+
+    @contextlib.asynccontextmanager
+    async def _hub(self) -> AsyncIterator[Qmp]:
+        await self.running()
+        if self._qmp is None:
+            raise VmFailed("the VM's disks cannot be changed", "hypervisor-failed")
+        try:
+            async with self._plugging:
+                yield self._qmp
+        except Internal as error:
+            raise VmFailed(f"a disk cannot be plugged: {error.message}", "hypervisor-failed") from error
+        except Unavailable:
+            if await self._ends():
+                raise await self._failure() from None
+            raise
 
     async def pause(self) -> None:
         await self._control("stop")
