@@ -8,16 +8,41 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from hypercell.api.http.routing import UNLIMITED
 from hypercell.base.errors import HypercellError
 
+FREE_BYTES = 64 * 1024
+"""Of each body: a request of everyday size is served however much others send."""
+
 
 class BodyTooLarge(HypercellError):
     status = 413
 
 
-class IncomingBody:
-    """*pull* gives the next chunk, b'' at the end."""
+class TooManyBodies(HypercellError):
+    status = 429
 
-    def __init__(self, pull: Callable[[], Awaitable[bytes]], length: int | None) -> None:
+
+class BodyBudget:
+    """The memory that the bodies of all requests may take at once, beyond `FREE_BYTES` each."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> None:
+        """Raises `TooManyBodies`."""
+        if size > self.left:
+            raise TooManyBodies("too much is sent to this daemon at once", "try again in a moment")
+        self.left -= size
+
+    def give(self, size: int) -> None:
+        self.left += size
+
+
+class IncomingBody:
+    """*pull* gives the next chunk, b'' at the end. `release` it when the request is over."""
+
+    def __init__(self, pull: Callable[[], Awaitable[bytes]], length: int | None, budget: BodyBudget) -> None:
         self._pull = pull
+        self._budget = budget
+        self._taken = 0
         self.length = length
         self.limit = 0
         self.finished = length == 0
@@ -36,9 +61,22 @@ class IncomingBody:
                 self.finished = True
                 return
             received += len(chunk)
-            if self.limit != UNLIMITED and received > self.limit:
-                raise _too_large(self.limit)
+            if self.limit != UNLIMITED:
+                self._account(received)
             yield chunk
+
+    def _account(self, received: int) -> None:
+        # A body that has a limit is kept until it is whole.
+        if received > self.limit:
+            raise _too_large(self.limit)
+        more = received - FREE_BYTES - self._taken
+        if more > 0:
+            self._budget.take(more)
+            self._taken += more
+
+    def release(self) -> None:
+        self._budget.give(self._taken)
+        self._taken = 0
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -16,7 +16,7 @@ import h11
 from hypercell.api.http.body import IncomingBody
 from hypercell.api.http.channel import Channel
 from hypercell.api.http.guard import refuse_browsers
-from hypercell.api.http.head import MalformedRequest, body_length, split_target
+from hypercell.api.http.head import MalformedRequest, body_length, check_expectation, check_head, split_target
 from hypercell.api.http.hijack import run_hijack
 from hypercell.api.http.messages import Headers, Hijack, Reply, Request, Response, StreamResponse
 from hypercell.api.http.routing import UNLIMITED, Route, split_version
@@ -44,19 +44,30 @@ class Connection(Generic[A]):
         self.deadline: float | None = None
         self.idle = True
         """Between requests: nothing is lost when the connection ends now."""
+        self.waits_since: float | None = self._loop.time()
+        """Since when nothing happens here until the client sends more (event loop time); None: it is our turn."""
         self._streaming = False
         self._first = True
+        self._body_began: float | None = None
         self._body: IncomingBody | None = None
         self._last: Request[A] | None = None
 
     async def run(self) -> None:
         try:
             while await self._serve_one():
+                self._release()
                 self._h11.start_next_cycle()
         except ConnectionError:
             pass
         finally:
+            self._release()
             self._channel.close()
+
+    def _release(self) -> None:
+        """Let go of the request that has been answered."""
+        if self._body is not None:
+            self._body.release()
+        self._last = self._body = None
 
     @property
     def interruptible(self) -> bool:
@@ -64,12 +75,12 @@ class Connection(Generic[A]):
         return self.idle or self._streaming
 
     def expire(self) -> None:
-        """The deadline is past: end the connection, whatever it is waiting for."""
+        """End the connection, whatever it is waiting for: its deadline is past, or others need the room."""
+        self.waits_since = None
         self._channel.abort()
 
     async def _serve_one(self) -> bool:
         """One request and its answer; False when the connection must end."""
-        self._last = self._body = None
         try:
             event = await self._next_request()
             if event is None:
@@ -92,8 +103,10 @@ class Connection(Generic[A]):
     async def _next_request(self) -> h11.Request | None:
         """The head of the next request; None when there is none."""
         limits = self._server.limits
-        self.deadline = self._loop.time() + (limits.head_seconds if self._first else limits.idle_seconds)
-        self.idle = not self._h11.trailing_data[0]
+        head = bytearray(self._h11.trailing_data[0])
+        self.idle = not head
+        self.waits_since = self._loop.time()
+        self.deadline = self.waits_since + (limits.head_seconds if self._first or head else limits.idle_seconds)
         while True:
             event = self._h11.next_event()
             if event is h11.NEED_DATA:
@@ -104,22 +117,28 @@ class Connection(Generic[A]):
                     self.idle = False
                     self.deadline = self._loop.time() + limits.head_seconds
                 self._h11.receive_data(data)
+                head += data
                 continue
-            self.deadline = None
+            self.deadline = self.waits_since = self._body_began = None
             self._first = self.idle = False
-            return event if isinstance(event, h11.Request) else None
+            if not isinstance(event, h11.Request):
+                return None
+            check_head(head[: len(head) - len(self._h11.trailing_data[0])], limits.head_bytes)
+            return event
 
     def _open(self, event: h11.Request) -> Request[A]:
         """The request of a head. Raises for one that leaves open where the next request begins."""
         if event.http_version not in (b"1.0", b"1.1"):
-            raise MalformedRequest("only HTTP/1.1 and HTTP/1.0 are spoken here", 505)
-        self._body = IncomingBody(self._next_body_chunk, body_length(event.headers))
+            raise MalformedRequest("only HTTP/1.1 and HTTP/1.0 are spoken here")
+        length = body_length(event.headers, event.http_version)
+        self._body = IncomingBody(self._next_body_chunk, length, self._server.bodies)
         path, query = split_target(event.target)
         version, path = split_version(path)
         method = event.method.decode("ascii")
         request = Request(self._server.app, method, path, query, event.headers, self._body, self._peer)
         request.version = version
         self._last = request
+        check_expectation(request.header("expect"))
         return request
 
     async def _reply(self, request: Request[A]) -> Reply | None:
@@ -172,21 +191,30 @@ class Connection(Generic[A]):
             except h11.RemoteProtocolError as error:
                 raise _as_http(error) from None
             if event is h11.NEED_DATA:
-                self.deadline = self._loop.time() + self._server.limits.body_seconds
-                data = await self._channel.read()
-                self.deadline = None
-                self._h11.receive_data(data)
+                self._h11.receive_data(await self._read_body())
             elif isinstance(event, h11.Data):
                 return bytes(event.data)
             else:
                 return b""
+
+    async def _read_body(self) -> bytes:
+        """More of the body. One that is streamed somewhere may come for as long as it comes at all; one that is kept
+        must be whole in time."""
+        assert self._body is not None
+        now = self._loop.time()
+        if self._body.limit == UNLIMITED or self._body_began is None:
+            self._body_began = now
+        self.deadline, self.waits_since = self._body_began + self._server.limits.body_seconds, now
+        data = await self._channel.read()
+        self.deadline = self.waits_since = None
+        return data
 
     async def _answer(self, reply: Response | StreamResponse) -> None:
         headers = list(self._fixed_headers())
         if reply.content_type:
             headers.append(("Content-Type", reply.content_type))
         headers += reply.headers
-        if self._abandons_body():
+        if self._must_close():
             headers.append(("Connection", "close"))
         if isinstance(reply, Response):
             await self._answer_whole(reply, headers)
@@ -241,19 +269,22 @@ class Connection(Generic[A]):
 
     async def _settle(self) -> bool:
         """After an answer: is the connection fit for another request?"""
-        if self._abandons_body():
+        if self._must_close():
             await self._linger()
             return False
         if not await self._finish_body():
             return False
         return self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE and not self._server.closing
 
-    def _abandons_body(self) -> bool:
-        """True when what is left of the request's body is not worth reading (or will never come)."""
+    def _must_close(self) -> bool:
+        """True when no other request is read behind this one: what is left of its body is not worth reading (or will
+        never come), or it came in chunks, about whose end (extensions, trailers) parsers disagree too easily."""
         body = self._body
-        if body is None or body.finished:
+        if body is None:
             return False
-        return self._h11.they_are_waiting_for_100_continue or body.length is None or body.length > _LINGER_BYTES
+        if body.length is None:
+            return True
+        return not body.finished and (self._h11.they_are_waiting_for_100_continue or body.length > _LINGER_BYTES)
 
     async def _finish_body(self) -> bool:
         """Read the request to its end; False when that cannot be."""
@@ -275,7 +306,7 @@ class Connection(Generic[A]):
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return False
         reply = self._server.explain(self._last, error)
-        if not self._abandons_body():
+        if not self._must_close():
             reply.headers += (("Connection", "close"),)
         await self._answer(reply)
         await self._linger()
@@ -326,7 +357,9 @@ def _http_date(now: int) -> str:
 
 def _as_http(error: Exception) -> HypercellError:
     if isinstance(error, h11.RemoteProtocolError):
-        return MalformedRequest(f"malformed request: {error}", error.error_status_hint)
+        # h11 shows what it could not read as Python writes it, and has 501 for transfer codings that it does not know.
+        status = error.error_status_hint if error.error_status_hint < 500 else 400
+        return MalformedRequest(f"malformed request: {str(error).partition(': bytearray')[0]}", status)
     if isinstance(error, HypercellError):
         return error
     log.error("a handler failed", exc_info=error)

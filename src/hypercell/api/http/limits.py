@@ -15,7 +15,10 @@ class Limits:
     idle_seconds: float = 180.0
     """Between requests."""
     body_seconds: float = 120.0
-    """Without a single byte of a body that is being waited for."""
+    """For all of a body that is kept in memory; of one that is streamed to where it belongs, between two bytes."""
+    body_bytes: int = 64 * 1024 * 1024
+    """Of bodies that are kept in memory, all together (see `body.FREE_BYTES`)."""
     drain_seconds: float = 60.0
     """A client that does not read a complete answer."""
     connections: int = 4096
+    """Beyond, the one that has waited longest for its client to send makes room for a new one."""

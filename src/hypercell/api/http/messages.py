@@ -24,6 +24,9 @@ class Query:
     __slots__ = ("_fields",)
 
     def __init__(self, text: str) -> None:
+        if ";" in text:
+            # Some take it for a separator, as it once was.
+            raise InvalidArgument("malformed query string: invalid semicolon separator")
         try:
             self._fields = parse_qsl(
                 text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS, separator="&"

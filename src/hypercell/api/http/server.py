@@ -11,8 +11,10 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Generic, TypeVar
 
+from hypercell.api.http.body import BodyBudget
 from hypercell.api.http.channel import Channel
 from hypercell.api.http.connection import Connection
 from hypercell.api.http.limits import Limits
@@ -38,6 +40,7 @@ class Server(Generic[A]):
         self.explain = explain
         self.headers = headers
         self.limits = limits or Limits()
+        self.bodies = BodyBudget(self.limits.body_bytes)
         self.closing = False
         self._servers: list[asyncio.Server] = []
         self._connections: dict[Connection[A], asyncio.Task[None]] = {}
@@ -79,13 +82,23 @@ class Server(Generic[A]):
         return len(self._connections)
 
     def _accepted(self, channel: Channel) -> None:
-        if len(self._connections) >= self.limits.connections or self.closing:
+        if self.closing or (len(self._connections) >= self.limits.connections and not self._make_room()):
             channel.abort()
             return
         connection = Connection(self, channel)
         task = asyncio.create_task(connection.run())
         self._connections[connection] = task
         task.add_done_callback(lambda done: self._ended(connection, done))
+
+    def _make_room(self) -> bool:
+        """End the connection that has waited longest for its client; False when all are being answered."""
+        # Whoever holds connections open without saying anything must not keep others out.
+        waiting = [(each.waits_since, each) for each in self._connections if each.waits_since is not None]
+        if not waiting:
+            return False
+        _, longest = min(waiting, key=itemgetter(0))
+        longest.expire()
+        return True
 
     def _ended(self, connection: Connection[A], task: asyncio.Task[None]) -> None:
         del self._connections[connection]
