@@ -87,6 +87,10 @@ test-fast: build/.venv-dev ## Run the tests that boot no VM
 bench: install build/.venv-dev build/.packages-test ## Measure what is promised beside dockerd and gVisor (BENCH=--full: all, in an hour)
 	python -m bench $(BENCH)
 
+.PHONY: openapi
+openapi: build/.venv-run ## Write the API that is served as an OpenAPI document (build/openapi.json)
+	@$(BIN)/python -m hypercell.api.openapi > build/openapi.json
+
 .PHONY: leaks
 leaks: ## List processes, taps, tables, mounts, cgroups and files that belong to nothing
 	@$(BIN)/python tools/leaks.py

@@ -13,6 +13,7 @@ import pytest
 
 from hypercell.api.http import Limits, Request, Response, Route, Router, Server, json_response
 from hypercell.base.errors import HypercellError, NotFound
+from tests.support.described import Document
 
 
 class Client:
@@ -21,6 +22,8 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.document: Document | None = None
+        """What `ask` holds requests and answers to."""
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -58,6 +61,8 @@ class Client:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         await self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + data)
         status, answered, content = await self.answer()
+        if self.document is not None:
+            self.document.check(method, path, data, status, answered.get("content-type", ""), content)
         if answered.get("content-type", "").startswith("application/json"):
             documents = [json.loads(line) for line in content.splitlines() if line]
             return status, documents[0] if len(documents) == 1 else documents
@@ -127,4 +132,4 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 # At the end: `door` builds on what is defined above.
-from .door import client, door, make  # noqa: E402, F401
+from .door import client, document, door, make  # noqa: E402, F401

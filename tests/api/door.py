@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.daemon import Daemon, running
+from tests.support.described import Document
 
 from .conftest import Client, connect
 
@@ -37,9 +38,16 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield daemon
 
 
+@pytest.fixture(scope="session")
+def document() -> Document:
+    """Every request and answer of `client` is in it."""
+    return Document()
+
+
 @pytest.fixture
-async def client(door: Daemon) -> AsyncIterator[Client]:
+async def client(door: Daemon, document: Document) -> AsyncIterator[Client]:
     connection = await connect(door.socket)
+    connection.document = document
     status, images = await connection.ask("GET", "/images/json")
     if not images:
         status, answer = await connection.ask(

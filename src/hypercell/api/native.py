@@ -14,4 +14,15 @@ async def doctor(call: Call) -> Response:
     return json_response({"checks": await examine(call.app.config)})
 
 
-ROUTES: list[Route[Engine]] = [Route("GET", "/metrics", get_metrics), Route("GET", "/hypercell/doctor", doctor)]
+async def openapi(call: Call) -> Response:
+    # Nobody needs it every day, and it takes memory.
+    from hypercell.api.openapi import document
+
+    return json_response(document(ROUTES))
+
+
+ROUTES: list[Route[Engine]] = [
+    Route("GET", "/metrics", get_metrics),
+    Route("GET", "/hypercell/doctor", doctor),
+    Route("GET", "/hypercell/openapi.json", openapi),
+]
