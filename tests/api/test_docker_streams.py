@@ -144,6 +144,16 @@ async def test_an_exec_reads_to_the_end_of_its_input(door: Daemon, client: Clien
     assert joined(await stream.reader.read(), 1) == b"data"
 
 
+async def test_an_exec_of_which_nobody_wants_a_stream_ends_with_its_process(
+    door: Daemon, client: Client, make: Make
+) -> None:
+    name = await make("cat", start=True, OpenStdin=True)
+    _, answer = await client.ask("POST", f"/containers/{name}/exec", {"Cmd": ["true"]})
+    stream = await upgrade(door, f"/exec/{answer['Id']}/start")
+    assert await asyncio.wait_for(stream.reader.read(), 20) == b""
+    assert (await client.ask("GET", f"/exec/{answer['Id']}/json"))[1]["ExitCode"] == 0
+
+
 async def test_a_detached_exec_goes_on_alone(client: Client, make: Make) -> None:
     name = await make("sleep", "60", start=True)
     exec_id = await make_exec(client, name, "true")

@@ -59,6 +59,8 @@ class Exec:
         self._stdin = 0
         self._pumps: list[asyncio.Task[None]] = []
         self.attachment: ExecAttachment | None = None
+        self._fed = False
+        """The attachment gets output, whose end is its end; without, it ends with the process."""
 
     async def start(self, agent: Agent, detach: bool, console_size: tuple[int, int] | None) -> ExecAttachment | None:
         """Raises `ExecFailed` (and then the exit code is 126 or 127), `Conflict` when it was started before."""
@@ -126,6 +128,7 @@ class Exec:
         for kind, ident in self._streams.items():
             stream = agent.output(ident)
             wanted = attachment is not None and (kind is Output.STDERR or self.spec.stdout)
+            self._fed |= wanted
             work = attachment.pump(kind, stream) if attachment is not None and wanted else _discard(stream)
             self._pumps.append(self._services.tasks.spawn(work, f"{kind.name.lower()} of exec {self.id[:12]}"))
 
@@ -164,6 +167,8 @@ class Exec:
             return
         self.running, self.exit_code = False, code
         self.exited.set()
+        if self.attachment is not None and not self._fed:
+            self.attachment.end()
         self.on_exit(self)
 
     def vm_ended(self) -> None:
