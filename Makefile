@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 PYTHON_FOLDERS := src tests bench tools guest hypervisor
-SHELL_SCRIPTS := tools/demo tools/fixtures tools/install-packages .ci/run
+SHELL_SCRIPTS := tools/compose tools/demo tools/fixtures tools/install-packages .ci/run
 WORKERS ?= $(shell nproc)
 
 .PHONY: help
