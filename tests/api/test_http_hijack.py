@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
-from hypercell.api.http import Hijack
+from hypercell.api.http import Hijack, hijack
 
 from .conftest import Site
 
@@ -64,6 +65,44 @@ async def test_bytes_behind_the_request_are_the_streams(site: Site, ended: async
     await client.send(head + b"GET / HTTP/1.1\r\n\r\n")
     await client.head()
     assert await client.reader.readexactly(18) == b"GET / HTTP/1.1\r\n\r\n"
+
+
+@pytest.mark.parametrize("head", [UPGRADE, PLAIN])
+async def test_what_reads_the_head_in_large_pieces_loses_nothing_of_the_stream(site: Site, head: bytes) -> None:
+    """docker-py takes the connection from below a buffer, and leaves in it what came along with the head."""
+    about_to_write = asyncio.Event()
+
+    @site.route("POST", "/attach")
+    async def attach(request):
+        async def run(stream):
+            about_to_write.set()
+            await stream.write(b"quick words")
+
+        return Hijack(run, "application/vnd.docker.raw-stream")
+
+    await site.connect()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(site.path))
+        connection.sendall(head)
+        await asyncio.wait_for(about_to_write.wait(), 5)
+        for _ in range(10):
+            await asyncio.sleep(0)  # the handler goes as far as it can
+        assert connection.recv(65536).endswith(b"\r\n\r\n"), "the head alone"
+        connection.setblocking(False)
+        assert await asyncio.get_running_loop().sock_recv(connection, 65536) == b"quick words"
+
+
+async def test_a_client_that_never_reads_the_head_holds_up_nobody_for_long(
+    site: Site, ended: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hijack, "_PATIENCE", 0.01)
+    await site.connect()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(site.path))
+        connection.sendall(UPGRADE)
+        connection.shutdown(socket.SHUT_WR)
+        await asyncio.wait_for(ended.wait(), 5)
+        assert connection.recv(65536).endswith(b"bye")
 
 
 @pytest.mark.parametrize("head", [UPGRADE, PLAIN])

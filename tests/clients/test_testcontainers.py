@@ -79,9 +79,10 @@ def test_environment_files_and_logs_reach_the_test(tmp_path: Path) -> None:
     file.write_text("FROM_FILE=yes\n")
     container = DockerContainer(IMAGE).with_env("WORD", "hello").with_env_file(file)
     container = container.with_copy_into_container(b"brought along\n", "/tmp/brought", mode=0o644)
-    container = container.with_command(["sh", "-c", "echo $WORD $FROM_FILE; cat /tmp/brought; echo err >&2; sleep 1000"])
+    script = "echo $WORD $FROM_FILE; cat /tmp/brought; echo err >&2; sleep 1000"
+    container = container.with_command(["sh", "-c", script])
     with container.with_tmpfs_mount("/cache", "size=1m") as started:
-        wait_for_logs(started, "brought along", timeout=60)
+        wait_for_logs(started, LogMessageWaitStrategy("brought along"))
         assert started.get_logs() == (b"hello yes\nbrought along\n", b"err\n")
         assert started.exec("grep -c /cache /proc/mounts").output == b"1\n"
 

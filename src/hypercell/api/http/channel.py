@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import select
 import socket
 import struct
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
 HIGH_WATER = 256 * 1024
 """Bytes received and not yet read at which the socket is no longer read (and the kernel holds up the sender)."""
+
+_FIRST_LOOK, _LAST_LOOK = 0.0005, 0.1
+"""Seconds between two looks at whether the other side has read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,22 @@ class Channel(asyncio.Protocol):
                 self._writer = None
         if self.gone:
             raise ConnectionResetError("the client is gone")
+
+    async def taken(self, seconds: float) -> None:
+        """Return when the other side has read all that was written, or is gone, or after *seconds*."""
+        pause, deadline = _FIRST_LOOK, self._loop.time() + seconds
+        while self._untaken() and not self.gone and self._loop.time() < deadline:
+            await asyncio.sleep(pause)  # no event tells of it
+            pause = min(pause * 2, _LAST_LOOK)
+
+    def _untaken(self) -> bool:
+        connection = self.socket
+        if connection is None or self._transport is None:
+            return False
+        if self._transport.get_write_buffer_size():
+            return True
+        queued = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        return queued != b"\0" * 4
 
     def write_eof(self) -> None:
         if self._transport is not None and not self.gone:

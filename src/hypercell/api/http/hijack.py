@@ -4,6 +4,10 @@
 A client that sends `Upgrade: tcp` is answered `101 UPGRADED`; one that does not (docker's older form) gets a `200`
 without any framing. Either way the bytes after the heads are the stream's. A client that shuts down its sending side
 says "end of input" and goes on reading.
+
+docker-py reads the answer's head through a buffer that it then throws away, with all that came along. dockerd sends
+the head long before a process of its says anything; here a process may be quicker than the client, so that the stream
+begins when the head was read.
 """
 
 from __future__ import annotations
@@ -15,13 +19,17 @@ from collections.abc import Callable
 from hypercell.api.http.channel import Channel
 from hypercell.api.http.messages import Headers, Hijack
 
+_PATIENCE = 1.0
+"""Seconds for a client to read the head; one that does not gets the stream behind it all the same."""
+
 
 class ChannelStream:
-    """A `RawStream` over a channel; *leftover* came in the same packet as the request."""
+    """A `RawStream` over a channel on which the head was written; *leftover* came in the same packet as the request."""
 
     def __init__(self, channel: Channel, leftover: bytes) -> None:
         self._channel = channel
         self._leftover = leftover
+        self._begun = False
 
     async def read(self) -> bytes:
         if self._leftover:
@@ -30,6 +38,9 @@ class ChannelStream:
         return await self._channel.read()
 
     async def write(self, data: bytes) -> None:
+        if not self._begun:
+            await self._channel.taken(_PATIENCE)
+            self._begun = True
         self._channel.write(data)
         await self._channel.drain()
 
