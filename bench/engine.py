@@ -60,9 +60,9 @@ class Engine:
             self._connection.close()
             self._connection = None
 
-    def create(self, image: str, *command: str, **host: Any) -> str:
-        """The new container's id; *host* is its HostConfig."""
-        body = {"Image": image, "Cmd": list(command), "HostConfig": host}
+    def create(self, image: str, *command: str, stdin: bool = False, **host: Any) -> str:
+        """The new container's id; *host* is its HostConfig. *stdin*: it reads what its first client says."""
+        body = {"Image": image, "Cmd": list(command), "OpenStdin": stdin, "StdinOnce": stdin, "HostConfig": host}
         return str(self.call("POST", "/containers/create", body)["Id"])
 
     def start(self, identifier: str) -> None:
@@ -82,6 +82,25 @@ class Engine:
 
     def list(self) -> list[dict[str, Any]]:
         return list(self.call("GET", "/containers/json?all=1"))
+
+    def attach(self, identifier: str) -> socket.socket:
+        """All streams of a container, framed as the API frames them. Close it."""
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.settimeout(_PATIENCE)
+            connection.connect(str(self._path))
+            path = f"/containers/{identifier}/attach?stream=1&stdin=1&stdout=1&stderr=1"
+            upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0"
+            connection.sendall(f"POST {path} HTTP/1.1\r\nHost: engine\r\n{upgrade}\r\n\r\n".encode())
+            head = b""
+            while not head.endswith(b"\r\n\r\n") and (byte := connection.recv(1)):
+                head += byte
+            if not head.startswith(b"HTTP/1.1 101 "):
+                raise EngineError(f"POST {path}: {head.decode(errors='replace')[:300]}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def execute(self, identifier: str, *command: str) -> int:
         """Carry out *command* in a running container, read its output to the end: its exit code."""

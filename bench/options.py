@@ -17,6 +17,8 @@ class Options:
 
     rounds: int = 12
     """Samples of each peer, of whatever is timed one by one."""
+    stream: int = 16
+    """MiB that are carried in each sample of streams."""
     burst: tuple[int, ...] = (50,)
     """Containers requested at once."""
     idle: int = 20
@@ -35,7 +37,7 @@ class Options:
 
 
 QUICK = Options()
-FULL = Options(rounds=100, burst=(50, 100), idle=20, idle_seconds=30.0, many=300, minutes=20.0, records=5000)
+FULL = Options(rounds=100, stream=32, burst=(50, 100), idle=20, idle_seconds=30.0, many=300, minutes=20.0, records=5000)
 
 
 def parse(parts: dict[str, str], arguments: list[str] | None = None) -> tuple[list[str], Options, Path]:
@@ -50,6 +52,7 @@ def parse(parts: dict[str, str], arguments: list[str] | None = None) -> tuple[li
     parser.add_argument("--only", metavar="PART,…", help="run these parts alone")
     parser.add_argument("--full", action="store_true", help="all of it, in the numbers that are promised (an hour)")
     parser.add_argument("--rounds", type=int, help=f"samples of each peer (default {QUICK.rounds}, {FULL.rounds})")
+    parser.add_argument("--stream", type=int, help=f"MiB of a stream (default {QUICK.stream}, {FULL.stream})")
     parser.add_argument("--burst", type=_numbers, metavar="N,…", help="containers requested at once (50 and 50,100)")
     parser.add_argument("--idle", type=int, help=f"idle containers (default {QUICK.idle}, {FULL.idle})")
     parser.add_argument("--many", type=int, help=f"containers at once (default {QUICK.many}, {FULL.many})")

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bench.machine import BUSY
+from bench.marks import DOCKERD
 from bench.parts import PARTS
 
 
@@ -76,6 +77,17 @@ def _exec(part: dict[str, Any]) -> str:
     return _section("exec", "milliseconds", head, rows)
 
 
+def _streams(part: dict[str, Any]) -> str:
+    """Medians, and how many times dockerd's."""
+
+    def cell(kind: str, peer: str) -> str:
+        rate, reference = part[kind][peer]["median"], part[kind].get(DOCKERD, {}).get("median")
+        return f"{rate:.0f}" + (f" ({rate / reference:.2f} ×)" if reference and peer != DOCKERD else "")
+
+    rows = ((peer, *(cell(kind, peer) for kind in part)) for peer in next(iter(part.values())))
+    return _section("streams", "MB/s, medians", list(part), rows)
+
+
 def _burst(part: dict[str, Any]) -> str:
     rows = (
         (f"{name}: {count}", found["all"], found["each"]["median"], _ways(found))
@@ -121,6 +133,7 @@ TABLES = {
     "starts": _starts,
     "run": _run,
     "exec": _exec,
+    "streams": _streams,
     "burst": _burst,
     "idle": _idle,
     "many": _plain("many", "MB"),
