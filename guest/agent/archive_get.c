@@ -7,35 +7,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "archive.h"
-#include "archive_links.h"
+#include "archive_member.h"
 #include "archive_names.h"
 #include "archive_path.h"
 #include "path.h"
-#include "tar.h"
 
-enum {
-	DEPTH_MAX = 512, // every level holds a descriptor
-	XATTRS_SIZE = 65536 + 16384,
-};
+enum { DEPTH_MAX = 512 }; // every level holds a descriptor
 
-struct walk {
-	struct tar_writer writer;
-	struct archive_links links;
-	struct tar_member member;
-	char name[PATH_MAX]; // of the member that the walk is at
-	char xattrs[XATTRS_SIZE];
-	char names[16384]; // listxattr
-	unsigned char data[65536];
-	struct failure *f;
-};
-
-static int write_directory(struct walk *w, int fd, const struct stat *st, int depth);
+static int write_directory(struct archive_out *w, int fd, const struct stat *st, int depth);
 
 // What the kernel invents has no place in a copy of files.
 static bool is_kernel_file_system(int fd)
@@ -55,107 +38,7 @@ static bool is_kernel_file_system(int fd)
 	return false;
 }
 
-// overlayfs' own notes are of this machine's layers, not of the file.
-static bool is_carried(const char *xattr)
-{
-	return strncmp(xattr, "trusted.overlay.", 16) != 0 && strncmp(xattr, "user.overlay.", 13) != 0 &&
-	       strcmp(xattr, "security.selinux") != 0;
-}
-
-static void read_xattrs(struct walk *w, int fd)
-{
-	ssize_t length = flistxattr(fd, w->names, sizeof w->names);
-	size_t used = 0;
-
-	for (const char *name = w->names; length > 0; length -= (ssize_t)strlen(name) + 1, name += strlen(name) + 1) {
-		if (!is_carried(name) || w->member.xattrs_length == TAR_XATTRS_MAX)
-			continue;
-		ssize_t n = fgetxattr(fd, name, w->xattrs + used, sizeof w->xattrs - used);
-		if (n < 0)
-			continue;
-		w->member.xattrs[w->member.xattrs_length++] = (struct tar_xattr){name, w->xattrs + used, (size_t)n};
-		used += (size_t)n;
-	}
-}
-
-static void begin_member(struct walk *w, const struct stat *st, enum tar_type type)
-{
-	struct tar_member *m = &w->member;
-
-	m->type = type;
-	(void)snprintf(m->name, sizeof m->name, "%s", w->name);
-	m->link[0] = '\0';
-	m->mode = st->st_mode & 07777;
-	m->uid = st->st_uid;
-	m->gid = st->st_gid;
-	m->size = 0;
-	m->mtime = st->st_mtim.tv_sec;
-	m->mtime_nsec = (uint32_t)st->st_mtim.tv_nsec;
-	m->major = type == TAR_CHARACTER || type == TAR_BLOCK_DEVICE ? major(st->st_rdev) : 0;
-	m->minor = type == TAR_CHARACTER || type == TAR_BLOCK_DEVICE ? minor(st->st_rdev) : 0;
-	m->xattrs_length = 0;
-}
-
-static int end_member(struct walk *w)
-{
-	return tar_writer_member(&w->writer, &w->member, w->f);
-}
-
-// Exactly as many bytes as the header has promised, whatever happens to the file meanwhile.
-static int write_content(struct walk *w, int fd, uint64_t size)
-{
-	for (uint64_t left = size; left > 0;) {
-		size_t wanted = left < sizeof w->data ? (size_t)left : sizeof w->data;
-		ssize_t n = read(fd, w->data, wanted);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0) {
-			n = (ssize_t)wanted;
-			memset(w->data, 0, wanted);
-		}
-		if (tar_writer_data(&w->writer, w->data, (size_t)n, w->f) != 0)
-			return -1;
-		left -= (uint64_t)n;
-	}
-	return tar_writer_pad(&w->writer, size, w->f);
-}
-
-static int write_file(struct walk *w, int parent, const char *base)
-{
-	struct stat st;
-	int fd = openat(parent, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), result = -1;
-
-	if (fd < 0)
-		return errno == ENOENT || errno == ELOOP ? 0 : fail_errno(w->f, "opening %.300s", w->name);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		close(fd); // somebody has put something else there since
-		return 0;
-	}
-	const char *first = st.st_nlink > 1 ? archive_links_name(&w->links, st.st_dev, st.st_ino, w->name) : NULL;
-	begin_member(w, &st, first != NULL ? TAR_HARD_LINK : TAR_FILE);
-	if (first != NULL) {
-		(void)snprintf(w->member.link, sizeof w->member.link, "%s", first);
-		result = end_member(w);
-	} else {
-		w->member.size = (uint64_t)st.st_size;
-		read_xattrs(w, fd);
-		result = end_member(w) == 0 ? write_content(w, fd, w->member.size) : -1;
-	}
-	close(fd);
-	return result;
-}
-
-static int write_symlink(struct walk *w, int parent, const char *base, const struct stat *st)
-{
-	begin_member(w, st, TAR_SYMLINK);
-	ssize_t n = readlinkat(parent, base, w->member.link, sizeof w->member.link - 1);
-	if (n < 0)
-		return 0;
-	w->member.link[n] = '\0';
-	return end_member(w);
-}
-
-static int write_subdirectory(struct walk *w, int parent, const char *base, dev_t device, int depth)
+static int write_subdirectory(struct archive_out *w, int parent, const char *base, dev_t device, int depth)
 {
 	struct stat st;
 	int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -172,37 +55,18 @@ static int write_subdirectory(struct walk *w, int parent, const char *base, dev_
 	return result;
 }
 
-static int write_entry(struct walk *w, int parent, const char *base, dev_t device, int depth)
+static int write_entry(struct archive_out *w, int parent, const char *base, dev_t device, int depth)
 {
 	struct stat st;
-	enum tar_type type;
 
 	if (fstatat(parent, base, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return errno == ENOENT ? 0 : fail_errno(w->f, "reading %.300s", w->name);
-	switch (st.st_mode & S_IFMT) {
-	case S_IFDIR:
+	if (S_ISDIR(st.st_mode))
 		return write_subdirectory(w, parent, base, device, depth);
-	case S_IFREG:
-		return write_file(w, parent, base);
-	case S_IFLNK:
-		return write_symlink(w, parent, base, &st);
-	case S_IFCHR:
-		type = TAR_CHARACTER;
-		break;
-	case S_IFBLK:
-		type = TAR_BLOCK_DEVICE;
-		break;
-	case S_IFIFO:
-		type = TAR_FIFO;
-		break;
-	default:
-		return 0; // a socket is nothing without its process
-	}
-	begin_member(w, &st, type);
-	return end_member(w);
+	return archive_member_other(w, parent, base, &st);
 }
 
-static int write_names(struct walk *w, int directory, const struct archive_names *names, dev_t device, int depth)
+static int write_names(struct archive_out *w, int directory, const struct archive_names *names, dev_t device, int depth)
 {
 	size_t length = strlen(w->name);
 
@@ -218,7 +82,7 @@ static int write_names(struct walk *w, int directory, const struct archive_names
 	return 0;
 }
 
-static int write_children(struct walk *w, DIR *listing, dev_t device, int depth)
+static int write_children(struct archive_out *w, DIR *listing, dev_t device, int depth)
 {
 	struct archive_names names = {0};
 	int result;
@@ -233,7 +97,7 @@ static int write_children(struct walk *w, DIR *listing, dev_t device, int depth)
 	return result == 0 ? 0 : fail_errno(w->f, "reading %.300s", w->name);
 }
 
-static int write_content_of(struct walk *w, int fd, dev_t device, int depth)
+static int write_content_of(struct archive_out *w, int fd, dev_t device, int depth)
 {
 	int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *listing = again >= 0 ? fdopendir(again) : NULL;
@@ -248,21 +112,19 @@ static int write_content_of(struct walk *w, int fd, dev_t device, int depth)
 }
 
 // w->name without its final slash, as which the root is "". A negative depth stores the directory alone.
-static int write_directory(struct walk *w, int fd, const struct stat *st, int depth)
+static int write_directory(struct archive_out *w, int fd, const struct stat *st, int depth)
 {
 	size_t length = strlen(w->name);
 
 	if (depth > DEPTH_MAX)
 		return fail(w->f, "invalid", "%.200s is more than %d levels deep", w->name, DEPTH_MAX);
 	memcpy(w->name + length, "/", 2);
-	begin_member(w, st, TAR_DIRECTORY);
-	read_xattrs(w, fd);
-	if (end_member(w) != 0)
+	if (archive_member_directory(w, fd, st) != 0)
 		return -1;
 	return depth < 0 ? 0 : write_content_of(w, fd, st->st_dev, depth);
 }
 
-static int write_top(struct walk *w, int root, const struct archive_path *path)
+static int write_top(struct archive_out *w, int root, const struct archive_path *path)
 {
 	struct stat st;
 	int fd;
@@ -291,7 +153,7 @@ static int write_top(struct walk *w, int root, const struct archive_path *path)
 }
 
 // Everything in the directory `root`, which has no name and no entry itself.
-static int write_everything(struct walk *w, int root)
+static int write_everything(struct archive_out *w, int root)
 {
 	struct stat st;
 
@@ -302,7 +164,7 @@ static int write_everything(struct walk *w, int root)
 
 static int make_archive(int root, const struct archive_path *path, int out, struct failure *f)
 {
-	struct walk *w = calloc(1, sizeof *w);
+	struct archive_out *w = calloc(1, sizeof *w);
 
 	if (w == NULL)
 		return fail_errno(f, "archive");

@@ -13,6 +13,7 @@
 #include "container.h"
 #include "input.h"
 #include "job.h"
+#include "layer.h"
 #include "member.h"
 #include "output.h"
 
@@ -115,6 +116,18 @@ static int run_changes(struct job_call *call, struct text *answer, struct failur
 	return result;
 }
 
+static int run_layer(struct job_call *call, struct text *answer, struct failure *f)
+{
+	const struct rootfs *root = &call->container->root;
+	int upper, lower;
+
+	raise_limit_of_descriptors();
+	if (rootfs_open_upper(root, &upper, f) < 0 || rootfs_open_lower(root, &lower, f) < 0)
+		return -1;
+	answer_at_once(call, answer);
+	return end_archive(call, layer_write(upper, lower, call->descriptor, f));
+}
+
 static int run_export(struct job_call *call, struct text *answer, struct failure *f)
 {
 	// What the container mounts, it mounts in its own namespace.
@@ -211,6 +224,13 @@ int archive_operation_changes(struct request *r, const struct json *body, struct
 int archive_operation_export(struct request *r, const struct json *body, struct failure *f)
 {
 	struct job_call call = {.run = run_export};
+
+	return read_container(body, &call, f) < 0 ? -1 : start_output(r, &call, f);
+}
+
+int archive_operation_layer(struct request *r, const struct json *body, struct failure *f)
+{
+	struct job_call call = {.run = run_layer};
 
 	return read_container(body, &call, f) < 0 ? -1 : start_output(r, &call, f);
 }

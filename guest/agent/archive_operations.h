@@ -7,6 +7,6 @@
 #include "request.h"
 
 request_handler archive_operation_get, archive_operation_put, archive_operation_stat;
-request_handler archive_operation_changes, archive_operation_export;
+request_handler archive_operation_changes, archive_operation_export, archive_operation_layer;
 
 #endif

@@ -129,6 +129,7 @@ const struct operation operations[] = {
 	{"archive.stat", archive_operation_stat},
 	{"container.changes", archive_operation_changes},
 	{"container.export", archive_operation_export},
+	{"container.layer", archive_operation_layer},
 	{"network.update", machine_update_network},
 	{"sync", sync_disks},
 	{"shutdown", shutdown_machine},
