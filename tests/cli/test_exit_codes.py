@@ -103,11 +103,11 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     "line",
     [
         "build .",
-        "commit box",
+        "checkpoint ls box",
         "volume create",
         "volume",
         "network create x",
-        "container commit box",
+        "image build .",
     ],
 )
 def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(

@@ -39,7 +39,7 @@ def check(test: list[str], **more: int) -> dict[str, Any]:
         (["STOPSIGNAL SIGQUIT"], {"StopSignal": "SIGQUIT"}),
         (["STOPSIGNAL 9"], {"StopSignal": "9"}),
         (["STOPSIGNAL RTMIN+3"], {"StopSignal": "RTMIN+3"}),
-        (["ONBUILD RUN x"], {}),
+        (["ONBUILD RUN x", "ONBUILD COPY . /"], {"OnBuild": ["RUN x", "COPY . /"]}),
         (["HEALTHCHECK CMD curl -f localhost || exit 1"], check(["CMD-SHELL", "curl -f localhost || exit 1"])),
         (['HEALTHCHECK cmd ["/check", "a b"]'], check(["CMD", "/check", "a b"])),
         (["HEALTHCHECK CMD true", "HEALTHCHECK none"], check(["NONE"])),

@@ -28,6 +28,7 @@ _TOUCHING: Final = frozenset(
         "archive.put",
         "container.changes",
         "container.export",
+        "container.layer",
     }
 )
 
@@ -130,7 +131,7 @@ class Streams:
             ids = [stream for stream in map(members.get, _STANDARD) if stream]
             self._owners.update(dict.fromkeys(ids, owner))
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
-        if op in ("archive.get", "container.changes", "container.export"):
+        if op in ("archive.get", "container.changes", "container.export", "container.layer"):
             ids = [members.get("stream")]
             return lambda reply: self._born(ids) if reply is not None else self._end(ids)
         if op == "archive.put":

@@ -19,6 +19,7 @@ _MODULES = {
     **{name: name for name in ("run", "exec", "attach", "ps", "logs", "top", "stats", "inspect", "events", "system")},
     **dict.fromkeys(("start", "stop", "kill", "restart", "pause", "unpause", "wait", "rm", "rename"), "lifecycle"),
     **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
+    "commit": "commit",
     **dict.fromkeys(("push", "login", "logout"), "registry"),
     **dict.fromkeys(("info", "version", "doctor"), "system"),
     **dict.fromkeys(("diff", "export"), "files"),
@@ -28,13 +29,12 @@ _DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "sear
 """What the daemon serves and this command has no word for."""
 # fmt: off
 _UNBUILT = frozenset({
-    "bake", "build", "builder", "buildx", "checkpoint", "commit", "compose", "config", "context",
+    "bake", "build", "builder", "buildx", "checkpoint", "compose", "config", "context",
     "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust", "volume",
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
 _UNBUILT_BELOW = {
-    "container": frozenset({"commit"}),
     "image": frozenset({"build"}),
     "network": frozenset({"connect", "create", "disconnect", "remove", "rm"}),
 }

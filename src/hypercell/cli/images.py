@@ -29,7 +29,7 @@ _IMAGES = {
 
 
 @click.command("images")
-@click.option("-a", "--all", "everything", is_flag=True, help="Accepted for docker's sake: there are no hidden images.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Nameless images too that others were made of.")
 @click.option("-q", "--quiet", is_flag=True, help="Only ids.")
 @click.option("--no-trunc", is_flag=True, help="Do not shorten ids.")
 @click.option("--digests", is_flag=True, help="Show digests.")

@@ -6,16 +6,17 @@ from __future__ import annotations
 import builtins
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractAsyncContextManager, ExitStack
 from typing import Any
 
 from hypercell.base.config import Config
 from hypercell.base.errors import HypercellError, InvalidArgument, NotFound
 from hypercell.base.ids import new_id
-from hypercell.cloud import oci, signals, updates, validate
+from hypercell.cloud import commit, oci, signals, updates, validate
 from hypercell.cloud.contract import (
     Attachment,
     Change,
+    CommitRequest,
     ContainerRequest,
     ContainerView,
     Event,
@@ -34,6 +35,7 @@ from hypercell.node import Node, NodeEvent, archive, logs, usage
 from hypercell.node.changes import changes
 from hypercell.node.container import Container
 from hypercell.node.exec import Exec, ExecSpec
+from hypercell.node.layer import layer
 from hypercell.node.records import Record
 
 Json = dict[str, Any]
@@ -43,6 +45,7 @@ _SHOWN = 4096
 class ContainerService:
     def __init__(self, config: Config, node: Node, images: Images, events: Events) -> None:
         self._node = node
+        self._images = images
         self._events = events
         self._names = Names()
         self._views = Views(images)
@@ -245,6 +248,19 @@ class ContainerService:
         content = await archive.export(container)
         self._publish(container.record, "export", {})
         return content
+
+    async def commit(self, tenant: str, ref: str, request: CommitRequest) -> str:
+        container = self._find(tenant, ref)
+        image = await self._images.get(tenant, container.record.spec.image_id)
+        made = commit.revision(request, self._views.resolved(container.record), image.config)
+        async with layer(container, request.pause) as content:
+            new = await self._images.commit(tenant, image.id, content, made, request.repository, request.tag)
+        about = {"imageID": new.id, "imageRef": new.tags[0] if request.repository and new.tags else ""}
+        self._publish(container.record, "commit", {"comment": request.comment, **about})
+        return new.id
+
+    def layer(self, tenant: str, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        return layer(self._find(tenant, ref), pause=False)
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> Json:
         return await archive.stat(self._find(tenant, ref), _checked(path))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,6 +36,7 @@ __all__ = [
     "Attachment",
     "Change",
     "ChangeKind",
+    "CommitRequest",
     "ContainerRequest",
     "ContainerView",
     "Containers",
@@ -225,6 +227,23 @@ class ExecView:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitRequest:
+    """An image of a container."""
+
+    repository: str = ""
+    """Empty: it gets no name."""
+    tag: str = ""
+    comment: str = ""
+    author: str = ""
+    pause: bool = True
+    """Nothing of it runs meanwhile."""
+    changes: tuple[str, ...] = ()
+    """Dockerfile instructions that edit the configuration."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Members of an image config's `config` that replace the container's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """docker's event: `type` container, image, network, daemon; `action` create, start, die, oom …"""
 
@@ -305,6 +324,12 @@ class Containers(Protocol):
 
     async def export(self, tenant: str, ref: str) -> AsyncIterator[bytes]:
         """A tar of its root, without what is mounted in it. Close it."""
+
+    async def commit(self, tenant: str, ref: str, request: CommitRequest) -> str:
+        """The id of the image that it is made into."""
+
+    def layer(self, tenant: str, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """What was changed in its root, as a layer of an image."""
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> dict[str, Any]: ...
     async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]: ...

@@ -50,6 +50,15 @@ class Image:
     """Bytes of the unpacked content."""
     created_ns: int
     last_tagged_ns: int
+    parent: str = ""
+    """Id of the image that it was made of here, if that is still here."""
+    has_children: bool = False
+    """Others were made of it here."""
+
+    @property
+    def dangling(self) -> bool:
+        """Nothing names it, and nothing was made of it."""
+        return not self.tags and not self.has_children
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,21 @@ class RootImage:
     chain_id: str
     size: int
     """Bytes that it takes on the disk. The file's own length says nothing: a VM's disk slot makes it longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What an image says that is made of another."""
+
+    config: Mapping[str, Any]
+    """The `config` object of the image config."""
+    created_by: str = ""
+    comment: str = ""
+    author: str = ""
+    created: str = ""
+    """RFC 3339; empty: now."""
+    step: str = ""
+    """What made it, for `Images.made_by`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +180,20 @@ class Images(Protocol):
         platform: str = "",
     ) -> Image:
         """A plain root tar becomes an image of one layer; `changes` are Dockerfile instructions (CMD, ENV, …)."""
+
+    async def commit(
+        self,
+        tenant: str,
+        parent: str,
+        layer: AsyncIterator[bytes] | None,
+        revision: Revision,
+        repository: str = "",
+        tag: str = "",
+    ) -> Image:
+        """*parent* (empty: nothing) with one more layer: a tar as the guest writes it, or None. Close that."""
+
+    async def made_by(self, tenant: str, parent: str, step: str) -> Image | None:
+        """The newest image that this step made of this parent."""
 
     async def push(self, tenant: str, reference: str, credentials: Credentials | None, progress: ProgressSink) -> None:
         """To the registry that the name gives: one tag, or all tags of a bare repository name. Errors, besides:

@@ -2,7 +2,8 @@
 """docker's rules for removing an image: which names go, what is in the way, and in which words.
 
 An image that a container uses is never deleted, not even by force, because a stopped container must be able to
-start again: force takes its names away, and `prune` finds it once the container is gone.
+start again: force takes its names away, and `prune` finds it once the container is gone. One that others were made of
+stays as long as these; the nameless images that it was made of go with it.
 """
 
 from __future__ import annotations
@@ -10,35 +11,53 @@ from __future__ import annotations
 from hypercell.base.db import Transaction
 from hypercell.base.errors import Conflict
 from hypercell.base.ids import short
-from hypercell.images import lookup, metadata, reference
+from hypercell.images import lineage, lookup, metadata, reference
 from hypercell.images.metadata import Name, Record
 
 Removed = tuple[str, str]
 """("untagged", familiar name) or ("deleted", id or chain id)."""
 
 
+def family(tx: Transaction, tenant: str, image_id: str) -> list[str]:
+    """The images that it was made of, nearest first."""
+    found: list[str] = []
+    while (image_id := lineage.parent_of(tx, tenant, image_id)) and image_id not in found:
+        found.append(image_id)
+    return found
+
+
 def remove(tx: Transaction, tenant: str, text: str, force: bool, users: dict[str, list[str]]) -> list[Removed]:
-    """Carry out a removal. *users* tells the containers of an image id. Raises `NotFound`, `Conflict`."""
+    """Carry out a removal. *users* tells the containers of an image id, and which of its family may go with it.
+
+    Raises `NotFound`, `Conflict`.
+    """
     record = lookup.find(tx, tenant, text)
     if record.id not in users:
         raise Conflict(f"the image that {text[:100]} names has just changed", "try again")
     using = users[record.id]
+    free = {image_id for image_id, containers in users.items() if not containers}
     if lookup.is_id(record, text):
-        return _by_id(tx, tenant, record, force, using)
-    return _by_name(tx, tenant, record, text, force, using)
+        return _by_id(tx, tenant, record, force, using, free)
+    return _by_name(tx, tenant, record, text, force, using, free)
 
 
-def _by_id(tx: Transaction, tenant: str, record: Record, force: bool, using: list[str]) -> list[Removed]:
+def _by_id(
+    tx: Transaction, tenant: str, record: Record, force: bool, using: list[str], free: set[str]
+) -> list[Removed]:
+    if lineage.child_of(tx, tenant, record.id):
+        raise _conflict(record, "cannot be forced", "image has dependent child images")
     if not force and not _is_single(record.names):
         raise _conflict(record, "must be forced", "image is referenced in multiple repositories")
     if using and not (force and record.names):
         means = "cannot be forced" if force else "must be forced"
         raise _conflict(record, means, f"image is being used by container {short(using[0])}")
     removed = _untag(tx, tenant, record.names)
-    return removed if using else removed + _delete(tx, tenant, record)
+    return removed if using else removed + _delete(tx, tenant, record, free)
 
 
-def _by_name(tx: Transaction, tenant: str, record: Record, text: str, force: bool, using: list[str]) -> list[Removed]:
+def _by_name(
+    tx: Transaction, tenant: str, record: Record, text: str, force: bool, using: list[str], free: set[str]
+) -> list[Removed]:
     if using and not force and _is_single(record.names):
         raise Conflict(
             f'conflict: unable to remove repository reference "{text}" (must force) - '
@@ -53,7 +72,9 @@ def _by_name(tx: Transaction, tenant: str, record: Record, text: str, force: boo
         going += [other for other in left if other.repository == name.repository]
         left = [other for other in left if other.repository != name.repository]
     removed = _untag(tx, tenant, tuple(going))
-    return removed if left or using else removed + _delete(tx, tenant, record)
+    if left or using or lineage.child_of(tx, tenant, record.id):
+        return removed
+    return removed + _delete(tx, tenant, record, free)
 
 
 def _is_single(names: tuple[Name, ...]) -> bool:
@@ -69,19 +90,29 @@ def _untag(tx: Transaction, tenant: str, names: tuple[Name, ...]) -> list[Remove
     return [("untagged", name.familiar) for name in ordered]
 
 
-def _delete(tx: Transaction, tenant: str, record: Record) -> list[Removed]:
-    chains = metadata.delete(tx, tenant, record.id)
-    return [("deleted", record.id), *(("deleted", chain_id) for chain_id in chains)]
+def _delete(tx: Transaction, tenant: str, record: Record, free: set[str]) -> list[Removed]:
+    """With those of the nameless images that it was made of, as far as they are *free*, which nothing else needs."""
+    removed: list[Removed] = []
+    going: Record | None = record
+    while going is not None:
+        parent = lineage.parent_of(tx, tenant, going.id)
+        chains = metadata.delete(tx, tenant, going.id)
+        removed += [("deleted", going.id), *(("deleted", chain_id) for chain_id in chains)]
+        going = metadata.by_id(tx, tenant, parent) if parent in free else None
+        if going is not None and (going.names or lineage.child_of(tx, tenant, parent)):
+            going = None
+    return removed
 
 
 def _conflict(record: Record, means: str, reason: str) -> Conflict:
     return Conflict(f"conflict: unable to delete {short(record.id)} ({means}) - {reason}")
 
 
-def prune(tx: Transaction, tenant: str, victims: list[Record]) -> list[Removed]:
-    """Delete these images and all their names, but none that is no longer what it was when it was judged."""
+def prune(tx: Transaction, tenant: str, victims: list[Record], free: set[str]) -> list[Removed]:
+    """Delete these images and all their names, with those of the *free* ones that they were made of; but none that is
+    no longer what it was when it was judged, or that others were made of."""
     removed: list[Removed] = []
     for victim in victims:
-        if metadata.by_id(tx, tenant, victim.id) == victim:
-            removed += _untag(tx, tenant, victim.names) + _delete(tx, tenant, victim)
+        if metadata.by_id(tx, tenant, victim.id) == victim and not lineage.child_of(tx, tenant, victim.id):
+            removed += _untag(tx, tenant, victim.names) + _delete(tx, tenant, victim, free)
     return removed

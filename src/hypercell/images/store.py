@@ -7,8 +7,8 @@ import asyncio
 import builtins
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,15 +17,24 @@ from typing import TYPE_CHECKING
 
 from hypercell.base.config import Config
 from hypercell.base.db import Database, Transaction
-from hypercell.base.errors import Internal, InvalidArgument, NoSpace, NotFound
+from hypercell.base.errors import HypercellError, Internal, InvalidArgument, NoSpace, NotFound
 from hypercell.base.ids import short
-from hypercell.images import chains, lookup, metadata, platforms, removal, saving
+from hypercell.images import chains, committing, lineage, lookup, metadata, platforms, removal, saving
 from hypercell.images import config as image_config
 from hypercell.images.archives import contents, rootfs, spool, writer
 from hypercell.images.archives.bridge import read_in_thread
 from hypercell.images.blobs import BlobStore, Lease
 from hypercell.images.chains import ChainStore
-from hypercell.images.contract import Credentials, Image, ImageConfig, Progress, ProgressSink, Pushed, RootImage
+from hypercell.images.contract import (
+    Credentials,
+    Image,
+    ImageConfig,
+    Progress,
+    ProgressSink,
+    Pushed,
+    Revision,
+    RootImage,
+)
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
 from hypercell.images.manifest import Descriptor
@@ -149,6 +158,51 @@ class ImageStore:
             await self._sweep()
             raise
 
+    async def commit(
+        self,
+        tenant: str,
+        parent: str,
+        layer: AsyncIterator[bytes] | None,
+        revision: Revision,
+        repository: str = "",
+        tag: str = "",
+    ) -> Image:
+        names = [lookup.name_of(_repository(repository, tag))] if repository else []
+        try:
+            with self._blobs.lease() as lease:
+                base, below = await self._base(tenant, parent, lease)
+                store_layer = partial(committing.store_layer, store=self._blobs, lease=lease)
+                grown = None if layer is None else await read_in_thread(layer, store_layer)
+                raw, layers, made_of = committing.combine(base, below, grown, revision)
+                await in_thread(self._blobs.put, raw, lease)
+                if layers[0].digest == committing.EMPTY:
+                    await in_thread(self._blobs.put, committing.EMPTY_TAR, lease)
+                parent_id = (await self.get(tenant, parent)).id if parent else ""
+                return await self._admit(tenant, made_of, names, lease, of=(parent_id, revision.step))
+        except BaseException:
+            await self._sweep()
+            raise
+
+    async def _base(
+        self, tenant: str, parent: str, lease: Lease
+    ) -> tuple[image_config.ParsedConfig | None, tuple[Descriptor, ...]]:
+        """What *parent* says and has; its layers stay as long as *lease*. Raises `NotFound`."""
+        if not parent:
+            return None, ()
+        record, below = await self._db.run(lambda tx: committing.find_base(tx, tenant, parent))
+        if self._legible(record).damage:
+            raise metadata.damaged(record.id, record.damage)
+        for descriptor in below:
+            lease.add(descriptor.digest)
+        await self.get(tenant, record.id)  # removed just now? Then its layers may have gone before they were leased.
+        return self._parse(record), below
+
+    async def made_by(self, tenant: str, parent: str, step: str) -> Image | None:
+        for image_id in await self._db.look(lambda tx: lineage.made_by(tx, tenant, parent, step)):
+            with suppress(HypercellError):  # removed meanwhile, or its record cannot be read
+                return await self.get(tenant, image_id)
+        return None
+
     async def push(self, tenant: str, reference: str, credentials: Credentials | None, progress: ProgressSink) -> None:
         from hypercell.images import pushing  # the HTTP client, as for `pull`
         from hypercell.images.registry.destination import Destination
@@ -186,13 +240,15 @@ class ImageStore:
 
     async def list(self, tenant: str) -> builtins.list[Image]:
         records = await self._db.run(lambda tx: metadata.every(tx, tenant))
-        return [self._image(self._legible(record)) for record in records]
+        parents = await self._db.run(lambda tx: lineage.parents(tx, tenant))
+        return [self._image(self._legible(record), parents) for record in records]
 
     async def get(self, tenant: str, reference: str) -> Image:
-        record = self._legible(await self._db.look(lambda tx: lookup.find(tx, tenant, reference)))
+        record, parent = await self._db.look(lambda tx: _with_parent(tx, tenant, lookup.find(tx, tenant, reference)))
+        record = self._legible(record)
         if record.damage:
             raise metadata.damaged(record.id, record.damage)
-        return self._image(record)
+        return self._image(record, parent)
 
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None:
         name = lookup.name_of(_repository(repository, tag))
@@ -207,18 +263,23 @@ class ImageStore:
         self, tenant: str, reference: str, force: bool = False, prune: bool = True
     ) -> builtins.list[tuple[str, str]]:
         found = await self._db.run(lambda tx: lookup.find(tx, tenant, reference))
-        users: dict[str, builtins.list[str]] = {found.id: self.in_use(found.id)}
+        family = await self._db.run(lambda tx: removal.family(tx, tenant, found.id)) if prune else []
+        users = {image_id: self.in_use(image_id) for image_id in (found.id, *family)}
         removed = await self._db.run(lambda tx: removal.remove(tx, tenant, reference, force, users))
         await self._sweep()
         return removed
 
     async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]:
         records = await self._db.run(lambda tx: metadata.every(tx, tenant))
+        parents = await self._db.run(lambda tx: lineage.parents(tx, tenant))
         # Nothing is awaited from here to the transaction: whoever wants one of them now finds it gone, or not at all.
         victims = [
-            record for record in records if not keep(self._image(self._legible(record))) and not self.in_use(record.id)
+            record
+            for record in records
+            if not keep(self._image(self._legible(record), parents)) and not self.in_use(record.id)
         ]
-        removed = await self._db.run(lambda tx: removal.prune(tx, tenant, victims))
+        free = {image_id for image_id in parents.values() if not self.in_use(image_id)}
+        removed = await self._db.run(lambda tx: removal.prune(tx, tenant, victims, free))
         return removed, await self._sweep()
 
     async def root(self, image_id: str) -> RootImage:
@@ -247,8 +308,12 @@ class ImageStore:
         names: builtins.list[Name],
         lease: Lease,
         tell: Callable[[Descriptor, int], None] | None = None,
+        of: tuple[str, str] | None = None,
     ) -> Image:
-        """Build the root, then record the image: what can be listed can be run."""
+        """Build the root, then record the image: what can be listed can be run.
+
+        *of*: the image that it was made of, and by what step.
+        """
         layers = [
             (layer.digest, diff_id) for layer, diff_id in zip(made_of.layers, made_of.parsed.diff_ids, strict=True)
         ]
@@ -259,12 +324,14 @@ class ImageStore:
 
         def record(tx: Transaction) -> Record | None:
             metadata.add(tx, tenant, made_of, size, names, now)
+            if of is not None:
+                lineage.note(tx, tenant, made_of.id, *of)
             return metadata.by_id(tx, tenant, made_of.id)
 
         recorded = await self._db.run(record)
         if recorded is None:
             raise Internal(f"the image {made_of.id} vanished while it was recorded")
-        return self._image(recorded)
+        return self._image(recorded, {recorded.id: of[0]} if of else {})
 
     def _legible(self, record: Record) -> Record:
         """With the damage noted, if its config cannot be read; the log hears of each such image once."""
@@ -286,7 +353,8 @@ class ImageStore:
             parsed = self._parsed[record.id] = image_config.parse(record.config.encode())
         return parsed
 
-    def _image(self, record: Record) -> Image:
+    def _image(self, record: Record, parents: Mapping[str, str]) -> Image:
+        """*parents*: by image id."""
         parsed = image_config.ParsedConfig(ImageConfig("", "", ""), ()) if record.damage else self._parse(record)
         return Image(
             id=record.id,
@@ -298,6 +366,8 @@ class ImageStore:
             size=record.size,
             created_ns=record.created_ns,
             last_tagged_ns=record.last_tagged_ns,
+            parent=parents.get(record.id, ""),
+            has_children=record.id in parents.values(),
         )
 
     async def _sweep(self) -> int:
@@ -312,6 +382,13 @@ class ImageStore:
                 self._blobs.end_sweep()
             self._possessions.forget(lambda digest: self._blobs.size(digest) is not None)
             return freed
+
+
+def _with_parent(tx: Transaction, tenant: str, record: Record) -> tuple[Record, dict[str, str]]:
+    parents: dict[str, str] = {record.id: lineage.parent_of(tx, tenant, record.id)}
+    if child := lineage.child_of(tx, tenant, record.id):
+        parents[child] = record.id
+    return record, parents
 
 
 def _extracting(pulled: Pulled, progress: ProgressSink) -> Callable[[Descriptor, int], None]:

@@ -34,13 +34,19 @@ async def stat(container: Container, path: str) -> Json:
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and a PAX tar of it."""
     reply, content = await stream(container, "archive.get", path=path)
-    return _stat(reply), await _begun(_whole(content))
+    return _stat(reply), await begun(_whole(content))
 
 
 async def export(container: Container) -> AsyncIterator[bytes]:
     """A PAX tar of the whole root, without what is mounted in it."""
     _, content = await stream(container, "container.export")
-    return await _begun(_whole(content))
+    return await begun(_whole(content))
+
+
+async def layer(container: Container) -> AsyncGenerator[bytes, None]:
+    """A tar of what was changed in its root, as a layer of an image (OCI image-spec, `layer.md`). Close it."""
+    _, content = await stream(container, "container.layer")
+    return await begun(_whole(content))
 
 
 async def stream(container: Container, op: str, **members: Any) -> tuple[Json, AsyncGenerator[bytes, None]]:
@@ -51,7 +57,7 @@ async def stream(container: Container, op: str, **members: Any) -> tuple[Json, A
         output = agent.output(ident)
         wanted = {"container": container.id, "stream": ident, **members}
         reply = await agent.request(op, wanted, container.services.bounds.request)
-        return reply, await _begun(_read(here, ident, output))
+        return reply, await begun(_read(here, ident, output))
     except BaseException as error:
         await here.end()
         if isinstance(error, HypercellError):
@@ -59,7 +65,7 @@ async def stream(container: Container, op: str, **members: Any) -> tuple[Json, A
         raise
 
 
-async def _begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """From here on its end is the stream's end, even if nobody ever reads it. Its first chunk is empty."""
     await anext(content)
     return content

@@ -37,6 +37,11 @@ def export(guest: FakeGuest, container: Container, members: dict[str, Any]) -> d
     return {}
 
 
+def layer(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict[str, Any]:
+    _send(guest, members, container.tree.pack_added())
+    return {}
+
+
 def changes(guest: FakeGuest, container: Container, members: dict[str, Any]) -> dict[str, Any]:
     added = b"".join(b"A" + path.encode(errors="surrogateescape") + b"\0" for path in container.tree.added())
     _send(guest, members, added + b".\0")

@@ -237,6 +237,10 @@ def _export(guest: FakeGuest, request: Request) -> Answer:
     return archive.export(guest, _container(guest, request), request.members)
 
 
+def _layer(guest: FakeGuest, request: Request) -> Answer:
+    return archive.layer(guest, _container(guest, request), request.members)
+
+
 OPERATIONS: dict[str, Callable[[FakeGuest, Request], Answer | None]] = {
     "ping": _ping,
     "configure": _configure,
@@ -262,4 +266,5 @@ OPERATIONS: dict[str, Callable[[FakeGuest, Request], Answer | None]] = {
     "archive.put": _archive_put,
     "container.changes": _changes,
     "container.export": _export,
+    "container.layer": _layer,
 }

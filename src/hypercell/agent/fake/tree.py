@@ -83,16 +83,23 @@ class Tree:
         """A PAX tar of *path* and what is below it, names relative to its parent."""
         path = _normal(path)
         parent = path.rpartition("/")[0]
+        below = [name for name in self._nodes if name == path or name.startswith(path.rstrip("/") + "/")]
+        return self._pack(sorted(below), parent)
+
+    def pack_added(self) -> bytes:
+        """A PAX tar of what has come since."""
+        return self._pack(self.added(), "")
+
+    def _pack(self, names: list[str], parent: str) -> bytes:
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name in sorted(self._nodes):
-                if name == path or name.startswith(path.rstrip("/") + "/"):
-                    node = self._nodes[name]
-                    member = tarfile.TarInfo(name[len(parent) :].lstrip("/") or ".")
-                    member.mode, member.uid, member.gid = stat.S_IMODE(node.mode), node.uid, node.gid
-                    member.mtime, member.size, member.linkname = node.mtime_ns // 10**9, len(node.data), node.link
-                    member.type = _TYPES.get(stat.S_IFMT(node.mode), tarfile.REGTYPE)
-                    tar.addfile(member, io.BytesIO(node.data))
+            for name in names:
+                node = self._nodes[name]
+                member = tarfile.TarInfo(name[len(parent) :].lstrip("/") or ".")
+                member.mode, member.uid, member.gid = stat.S_IMODE(node.mode), node.uid, node.gid
+                member.mtime, member.size, member.linkname = node.mtime_ns // 10**9, len(node.data), node.link
+                member.type = _TYPES.get(stat.S_IFMT(node.mode), tarfile.REGTYPE)
+                tar.addfile(member, io.BytesIO(node.data))
         return out.getvalue()
 
     def unpack(self, path: str, archive: bytes, keep_types: bool) -> None:

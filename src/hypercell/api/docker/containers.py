@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypercell.api.docker.archive import export_container, get_archive, put_archive, stat_archive
 from hypercell.api.docker.attach import attach_container
 from hypercell.api.docker.changes import container_changes
+from hypercell.api.docker.commit import commit_container
 from hypercell.api.docker.container_list import list_containers
 from hypercell.api.docker.container_view import inspect_json
 from hypercell.api.docker.create import parse_create
@@ -223,6 +224,7 @@ ROUTES: list[Route[Engine]] = [
     Route("GET", "/containers/{name}/stats", container_stats, until_gone=True),
     Route("HEAD", "/containers/{name}/archive", stat_archive, until_gone=True),
     Route("GET", "/containers/{name}/archive", get_archive, until_gone=True),
+    Route("POST", "/commit", commit_container, max_body=_JSON_BODY, until_gone=True),
     Route("PUT", "/containers/{name}/archive", put_archive, max_body=UNLIMITED),
     Route("GET", "/containers/{name}/changes", container_changes, until_gone=True),
     Route("GET", "/containers/{name}/export", export_container, until_gone=True),

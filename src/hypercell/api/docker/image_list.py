@@ -7,6 +7,7 @@ from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.image_view import summary_json
 from hypercell.api.docker.patterns import Pattern
+from hypercell.api.docker.query import flag
 from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.http import Response, json_response
 from hypercell.base.errors import InvalidArgument
@@ -22,12 +23,15 @@ async def list_images(call: Call) -> Response:
     if call.version < (1, 41) and call.query.get("filter"):
         patterns.append(reference_pattern(call.query.get("filter")))
     oldest, newest = await _window(engine, filters)
+    everything = flag(call.query, "all")
     dangling = filters.flag("dangling", False)
     shown = []
     for image in sorted(await engine.images.list(engine.tenant), key=lambda image: -image.created_ns):
         if not oldest < image.created_ns < newest or not filters.labels(image.config.labels):
             continue
-        if "dangling" in filters and dangling == bool(image.tags):
+        if "dangling" in filters and dangling != image.dangling:
+            continue
+        if not everything and not image.tags and image.has_children:  # a step of a build
             continue
         if patterns and not any(_named(image, pattern) for pattern in patterns):
             continue

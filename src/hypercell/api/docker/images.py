@@ -74,7 +74,7 @@ async def prune_images(call: Call) -> Response:
     only_dangling = filters.flag("dangling", True)
 
     def keep(image: Image) -> bool:
-        if only_dangling and image.tags:
+        if only_dangling and not image.dangling:
             return True
         return bool(until and image.created_ns > until) or not filters.keeps_labels(image.config.labels)
 

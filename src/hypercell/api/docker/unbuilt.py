@@ -16,7 +16,6 @@ _UNBUILT = {
         "POST /containers/{name}/checkpoints",
         "DELETE /containers/{name}/checkpoints/{checkpoint}",
     ],
-    "images made of containers": ["POST /commit"],
     "building images": ["POST /build", "POST /build/cancel", "POST /session", "POST /grpc"],
     "networks of one's own": [
         "POST /networks/create",

@@ -38,13 +38,21 @@ def apply(changes: list[str], run: RunConfig) -> RunConfig:
         name, rest = match[1].upper(), match[2]
         if "\0" in rest:
             raise InvalidArgument(f"{name} holds a NUL byte")
-        if name == "ONBUILD":
-            continue  # for builds that start from this image; there are none here
         instruction = _INSTRUCTIONS.get(name)
         if instruction is None:
             raise InvalidArgument(f"{name} is not a valid change command", f"known are {', '.join(_INSTRUCTIONS)}")
         instruction(run, rest)
     return run
+
+
+def _on_build(run: RunConfig, rest: str) -> None:
+    """For builds that start from the image."""
+    trigger = rest.split(None, 1)[0].upper()
+    if trigger == "ONBUILD":
+        raise InvalidArgument("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")
+    if trigger in ("MAINTAINER", "FROM"):
+        raise InvalidArgument(f"{trigger} isn't allowed as an ONBUILD trigger")
+    run["OnBuild"] = [*(run.get("OnBuild") or ()), rest]
 
 
 def _environment(run: RunConfig) -> dict[str, str]:
@@ -156,6 +164,7 @@ _INSTRUCTIONS: dict[str, Callable[[RunConfig, str], None]] = {
     "EXPOSE": _expose,
     "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
+    "ONBUILD": _on_build,
     "STOPSIGNAL": _stop_signal,
     "USER": _user,
     "VOLUME": _volume,
