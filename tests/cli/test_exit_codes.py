@@ -103,7 +103,7 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     "line",
     [
         "build .",
-        "checkpoint ls box",
+        "checkpoint box",
         "volume create",
         "volume",
         "network create x",
