@@ -24,10 +24,27 @@ def check(test: list[str], **more: int) -> dict[str, Any]:
         (["cmd echo $HOME 'x'"], {"Cmd": ["/bin/sh", "-c", "echo $HOME 'x'"]}),
         (["CMD [not json]"], {"Cmd": ["/bin/sh", "-c", "[not json]"]}),
         (["CMD []"], {"Cmd": []}),
-        (["CMD sh", 'ENTRYPOINT ["/init"]'], {"Entrypoint": ["/init"]}),
+        (["CMD sh", 'ENTRYPOINT ["/init"]'], {"Entrypoint": ["/init"], "Cmd": ["/bin/sh", "-c", "sh"]}),
         (["ENV A=1 B='two words' C=\"x y\""], {"Env": ["A=1", "B=two words", "C=x y"]}),
         (["ENV A some words"], {"Env": ["A=some words"]}),
         (["ENV A=1", "ENV B=$A/${A}/${N:-none}/${A:+set} C='$A'"], {"Env": ["A=1", "B=1/1/none/set", "C=$A"]}),
+        (["ENV A=", "ENV B=${A-x}${A:-y}${A+z}${A:+w}${N+n}${N-m}"], {"Env": ["A=", "B=yzm"]}),
+        (
+            ["ENV A=a.tar.gz", "ENV B=${A%.*} C=${A%%.*} D=${A#*.} E=${A##*.}"],
+            {"Env": ["A=a.tar.gz", "B=a.tar", "C=a", "D=tar.gz", "E=gz"]},
+        ),
+        (
+            ["ENV A=a-b-c", "ENV B=${A/-/+} C=${A//-/} D=${A//?/x} E=${A/\\?/x}"],
+            {"Env": ["A=a-b-c", "B=a+b-c", "C=abc", "D=xxxxx", "E=a-b-c"]},
+        ),
+        (
+            ["ENV A=1", 'ENV B=${N:-${A:-2}${A}} C="${N:-a b}" D=$ E=\\$A'],
+            {"Env": ["A=1", "B=11", "C=a b", "D=$", "E=$A"]},
+        ),
+        (
+            ["ENTRYPOINT x", "CMD y", "ENTRYPOINT z"],
+            {"Entrypoint": ["/bin/sh", "-c", "z"], "Cmd": ["/bin/sh", "-c", "y"]},
+        ),
         (["ENV A=1", "ENV A=2"], {"Env": ["A=2"]}),
         (["ENV A=a\\ b"], {"Env": ["A=a b"]}),
         (["EXPOSE 80 53/udp"], {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}}),
@@ -58,7 +75,9 @@ def test_instructions_edit_the_config_as_docker_does(lines: list[str], expected:
     [
         "", "CMD", "RUN rm -rf /", "FROM x", "COPY a b", "ENV A", "ENV =x", "ENV A=1 B", "LABEL 'a", "EXPOSE nope",
         "EXPOSE 0", "EXPOSE 70000", "USER a b", "VOLUME /", "VOLUME [\"\"]", "STOPSIGNAL SIGNOPE", "STOPSIGNAL 65",
-        "ENV A=${B", "ENV A=${B?x}", "CMD a\0b", "HEALTHCHECK x", "HEALTHCHECK CMD", "HEALTHCHECK CMD []",
+        "ENV A=${B", "ENV A=${B?x}", "ENV A=${B:?}", "ENV A=${:-x}",
+        "ENV A=${B:#x}", "ENV A=${B^}", "ENV A=\"x", "CMD a\0b", "HEALTHCHECK x",
+        "HEALTHCHECK CMD", "HEALTHCHECK CMD []",
         "HEALTHCHECK NONE x", "HEALTHCHECK --interval=1us CMD x", "HEALTHCHECK --interval=-1s CMD x",
         "HEALTHCHECK --timeout=5 CMD x", "HEALTHCHECK --retries=-1 CMD x", "HEALTHCHECK --retries=1",
         "HEALTHCHECK --odd=1 CMD x",
@@ -82,3 +101,16 @@ def test_any_text_is_either_refused_or_understood(text: str, name: str) -> None:
 def test_quoting_a_word_preserves_it(values: list[str]) -> None:
     quoted = " ".join('"' + re.sub(r'([\\"$])', r"\\\1", value) + '"' for value in values)
     assert [words.expand(word, {}) for word in words.split(quoted)] == values
+
+
+def test_an_entrypoint_drops_the_command_of_the_image_that_it_edits() -> None:
+    assert changes.apply(['ENTRYPOINT ["/init"]'], {"Cmd": ["sh"]}) == {"Entrypoint": ["/init"]}
+
+
+def test_values_cannot_be_doubled_without_end() -> None:
+    with pytest.raises(InvalidArgument, match="longer than"):
+        changes.apply(["ENV A=0123456789", *["ENV A=$A$A$A$A$A$A$A$A"] * 8], {})
+    with pytest.raises(InvalidArgument, match="nested"):
+        changes.apply(["ENV A=" + "${B:-" * 100 + "x" + "}" * 100], {})
+    with pytest.raises(InvalidArgument, match="too long"):
+        changes.apply([f"ENV A={'a' * 10_000}", "ENV B=${A//*a*a*a*b/}"], {})
