@@ -26,6 +26,7 @@ from hypercell.cloud.contract import (
     LogQuery,
     LogRecord,
     RestartPolicy,
+    Workshop,
 )
 from hypercell.cloud.creation import Creation, check_size
 from hypercell.cloud.names import Names
@@ -37,6 +38,7 @@ from hypercell.node.container import Container
 from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.layer import layer
 from hypercell.node.records import Record
+from hypercell.node.workshop import workshop
 
 Json = dict[str, Any]
 _SHOWN = 4096
@@ -261,6 +263,9 @@ class ContainerService:
 
     def layer(self, tenant: str, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         return layer(self._find(tenant, ref), pause=False)
+
+    def workshop(self, tenant: str, ref: str) -> AbstractAsyncContextManager[Workshop]:
+        return workshop(self._find(tenant, ref))
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> Json:
         return await archive.stat(self._find(tenant, ref), _checked(path))

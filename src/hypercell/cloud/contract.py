@@ -59,6 +59,7 @@ __all__ = [
     "Trace",
     "Ulimit",
     "Waiting",
+    "Workshop",
 ]
 
 
@@ -255,6 +256,19 @@ class Event:
     tenant: str = OPERATOR_TENANT
 
 
+class Workshop(Protocol):
+    """A container's files, between two starts. One method at a time."""
+
+    async def stat(self, path: str) -> dict[str, Any] | None:
+        """None: it is not there."""
+
+    async def put(self, path: str, body: AsyncIterator[bytes], chown: bool) -> None:
+        """Unpack a tar; *chown*: all of it becomes the container's user's."""
+
+    def get(self, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+    def layer(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+
+
 class Containers(Protocol):
     """`ref` is an id, a unique prefix of one, or a name, looked up in the tenant only. Every method raises `NotFound`
     (docker's words: `No such container: x`), `InvalidArgument` for an ambiguous prefix, `Conflict` for the wrong
@@ -330,6 +344,9 @@ class Containers(Protocol):
 
     def layer(self, tenant: str, ref: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """What was changed in its root, as a layer of an image."""
+
+    def workshop(self, tenant: str, ref: str) -> AbstractAsyncContextManager[Workshop]:
+        """One guest for several things that are done to the files of a container that does not run, and is not to."""
 
     async def archive_stat(self, tenant: str, ref: str, path: str) -> dict[str, Any]: ...
     async def archive_get(self, tenant: str, ref: str, path: str) -> tuple[dict[str, Any], AsyncIterator[bytes]]: ...

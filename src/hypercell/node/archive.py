@@ -24,7 +24,7 @@ async def stat(container: Container, path: str) -> Json:
     here = await visit(container)
     try:
         members = {"container": container.id, "path": path}
-        return _stat(await here.agent.request("archive.stat", members, container.services.bounds.request))
+        return stat_in(await here.agent.request("archive.stat", members, container.services.bounds.request))
     except HypercellError as error:
         raise await here.told(error) from error
     finally:
@@ -34,32 +34,39 @@ async def stat(container: Container, path: str) -> Json:
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and a PAX tar of it."""
     reply, content = await stream(container, "archive.get", path=path)
-    return _stat(reply), await begun(_whole(content))
+    return stat_in(reply), await begun(whole(content))
 
 
 async def export(container: Container) -> AsyncIterator[bytes]:
     """A PAX tar of the whole root, without what is mounted in it."""
     _, content = await stream(container, "container.export")
-    return await begun(_whole(content))
+    return await begun(whole(content))
 
 
 async def layer(container: Container) -> AsyncGenerator[bytes, None]:
     """A tar of what was changed in its root, as a layer of an image (OCI image-spec, `layer.md`). Close it."""
     _, content = await stream(container, "container.layer")
-    return await begun(_whole(content))
+    return await begun(whole(content))
 
 
 async def stream(container: Container, op: str, **members: Any) -> tuple[Json, AsyncGenerator[bytes, None]]:
     """The answer to an operation that writes to a stream, and that stream. Close it."""
-    here = await visit(container)
+    return await stream_of(await visit(container), container, op, **members)
+
+
+async def stream_of(
+    here: Visit, container: Container, op: str, stay: bool = False, **members: Any
+) -> tuple[Json, AsyncGenerator[bytes, None]]:
+    """The same of a visit under way, which ends with the stream unless it is to *stay*."""
     try:
         agent, ident = here.agent, here.agent.new_stream()
         output = agent.output(ident)
         wanted = {"container": container.id, "stream": ident, **members}
         reply = await agent.request(op, wanted, container.services.bounds.request)
-        return reply, await begun(_read(here, ident, output))
+        return reply, await begun(_read(here, ident, output, stay))
     except BaseException as error:
-        await here.end()
+        if not stay:
+            await here.end()
         if isinstance(error, HypercellError):
             raise await here.told(error) from error
         raise
@@ -71,7 +78,7 @@ async def begun(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, N
     return content
 
 
-async def _read(here: Visit, ident: int, output: OutputStream) -> AsyncGenerator[bytes, None]:
+async def _read(here: Visit, ident: int, output: OutputStream, stay: bool) -> AsyncGenerator[bytes, None]:
     ended = False
     try:
         here.go_on()
@@ -90,10 +97,11 @@ async def _read(here: Visit, ident: int, output: OutputStream) -> AsyncGenerator
         if not ended:  # the client has gone
             with contextlib.suppress(HypercellError):
                 await here.agent.request("stream.close", {"stream": ident})
-        await here.end()
+        if not stay:
+            await here.end()
 
 
-async def _whole(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def whole(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """A tar as it comes. Raises `Internal` at its end if the guest broke it off: nobody may take it for complete."""
     length = 0
     async with contextlib.aclosing(content):
@@ -112,7 +120,7 @@ async def put(
     user = container.record.spec.oci["process"]["user"] if copy_uid_gid else None
     here = await visit(container, user)
     try:
-        await _unpack(here, container, path, body, no_overwrite_dir_non_dir, copy_uid_gid)
+        await unpack(here, container, path, body, no_overwrite_dir_non_dir, copy_uid_gid)
     except HypercellError as error:
         raise await here.told(error) from error
     finally:
@@ -120,7 +128,7 @@ async def put(
         await here.end()
 
 
-async def _unpack(
+async def unpack(
     here: Visit, container: Container, path: str, body: AsyncIterator[bytes], no_overwrite: bool, copy_uid_gid: bool
 ) -> None:
     agent, ident = here.agent, here.agent.new_stream()
@@ -153,6 +161,6 @@ async def _send(agent: Agent, ident: int, body: AsyncIterator[bytes]) -> None:
         await stream.close()
 
 
-def _stat(reply: Json) -> Json:
+def stat_in(reply: Json) -> Json:
     found = reply.get("stat")
     return found if isinstance(found, dict) else {}
