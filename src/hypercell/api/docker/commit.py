@@ -25,7 +25,7 @@ async def commit_container(call: Call) -> Response:
     name = query.get("container")
     if not name:
         raise InvalidArgument("container must be given", "name the container of which an image is to be made")
-    texts = {key: query.get(key) for key in ("comment", "author")}
+    texts = {"comment": query.get("comment"), "author": query.get("author")}
     for key, text in texts.items():
         if len(text) > _LONGEST or "\0" in text:
             raise InvalidArgument(f"{key}: longer than {_LONGEST} characters, or with a NUL")

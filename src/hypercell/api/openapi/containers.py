@@ -13,6 +13,7 @@ from hypercell.api.openapi.operation import (
     integer,
     json,
     text,
+    texts,
 )
 from hypercell.api.openapi.schema import INTEGER, TEXT, TEXTS, listed, maybe, named, record
 
@@ -109,6 +110,21 @@ OPERATIONS: Descriptions = {
     ),
     "GET /containers/{name}/changes": Operation(
         "What differs from its image", {200: json(named("Changes"))}, (404, 409, 500, 501, 503)
+    ),
+    "POST /commit": Operation(
+        "Make an image of a container",
+        {201: json(record({"Id": TEXT}))},
+        (404, 409, 500, 501, 503),
+        (
+            text("container", required=True),
+            text("repo", "name of the image"),
+            text("tag"),
+            text("comment"),
+            text("author"),
+            flag("pause", "nothing of it runs meanwhile; usual"),
+            texts("changes", "instructions of a Dockerfile for the image's configuration"),
+        ),
+        body=json(named("ContainerConfig"), "what the image's configuration says instead of the container's"),
     ),
     "DELETE /containers/{name}": Operation(
         "Remove a container",

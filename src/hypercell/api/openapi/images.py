@@ -29,7 +29,11 @@ OPERATIONS: Descriptions = {
         "List images",
         {200: json(listed(named("ImageSummary")))},
         (404,),
-        (filters("before", "dangling", "label", "reference", "since", "until"), text("filter", "before API 1.41")),
+        (
+            flag("all", "the steps of builds too"),
+            filters("before", "dangling", "label", "reference", "since", "until"),
+            text("filter", "before API 1.41"),
+        ),
     ),
     "POST /images/create": Operation(
         "Pull an image, or import a root file system",
