@@ -19,11 +19,11 @@ from hypercell.cloud.validate import check_log_size, validate
 from hypercell.cloud.views import Views
 from hypercell.images.contract import Images
 from hypercell.node import Node
+from hypercell.node.blanks import rounded
 from hypercell.node.network import Port
 from hypercell.node.spec import ContainerSpec, PodSpec
 
 Json = dict[str, Any]
-DISK_STEP = 64 * 1024**2
 MAX_SPEC = 768 * 1024
 """Bytes of JSON; a frame of the agent protocol holds 1 MiB."""
 
@@ -70,7 +70,7 @@ class Creation:
         if request.disk_size > most:
             words = f"a writable layer of {request.disk_size >> 20} MiB is larger than {most >> 20} MiB"
             raise InvalidArgument(words, "the operator's setting is rootfs_size")
-        return min(most, -(-request.disk_size // DISK_STEP) * DISK_STEP) or most
+        return min(most, rounded(request.disk_size)) or most
 
 
 def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
