@@ -17,8 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from hypercell.agent.fake import FakeGuest, Faults
-from hypercell.base.errors import VmFailed
-from hypercell.vm.driver import DEVICE_MAC, Capabilities, ExitReason, GuestKernel, HostUsage, Template, VmExit, VmSpec
+from hypercell.base.errors import Conflict, VmFailed
+from hypercell.vm.driver import (
+    DEVICE_MAC,
+    Capabilities,
+    Disk,
+    ExitReason,
+    GuestKernel,
+    HostUsage,
+    Template,
+    VmExit,
+    VmSpec,
+)
 
 KERNEL = GuestKernel("fake", Path("/vmlinux"), Path("/initrd"), "", False, 16, "6.1.0-fake")
 
@@ -36,6 +46,8 @@ class _FakeVm:
         self.ended: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self.guest = FakeGuest(self._shut_down, self._died, machine.faults_of(self.template))
         self.expecting = False
+        self.plugged: dict[str, tuple[str, bool]] = {}
+        """By name: the path of the disk, and whether it is read-only."""
 
     async def start(self) -> None:
         self.server = await asyncio.start_unix_server(self.guest.serve, self.path)
@@ -132,7 +144,11 @@ class Machine:
             return {"ended": [ExitReason.UNKNOWN.value, ""]}
         if op == "claim":
             return self._claim(vm, request)
-        if op == "expect":
+        if op == "plug":
+            return self._plug(vm, request)
+        if op == "unplug":
+            del vm.plugged[request["name"]]
+        elif op == "expect":
             vm.expecting = True
         elif op == "kill":
             vm.end(ExitReason.SHUTDOWN)
@@ -162,6 +178,16 @@ class Machine:
         self.vms[request["to"]] = vm
         self.disks[request["to"]] = request["disks"]
         return {"path": str(vm.path)}
+
+    def _plug(self, vm: _FakeVm, request: dict[str, Any]) -> dict[str, Any]:
+        """With QEMU's lock: one that writes to a file, or many that read it."""
+        path, read_only = request["path"], request["read_only"]
+        for other in self.vms.values():
+            for taken, only in other.plugged.values():
+                if taken == path and not other.ended.done() and not (only and read_only):
+                    return {"locked": path}
+        vm.plugged[request["name"]] = (path, read_only)
+        return {}
 
     def waiting(self, home: set[str]) -> list[str]:
         """VMs that belong to none of the pods *home*."""
@@ -200,6 +226,14 @@ class MachineVm:
 
     async def pause(self) -> None: ...
     async def resume(self) -> None: ...
+
+    async def plug(self, name: str, disk: Disk) -> None:
+        members = {"name": name, "path": str(disk.path), "read_only": disk.read_only}
+        if "locked" in await self._driver.ask("plug", id=self.id, **members):
+            raise Conflict(f"another VM has the disk {disk.path}")
+
+    async def unplug(self, name: str) -> None:
+        await self._driver.ask("unplug", id=self.id, name=name)
 
     async def console(self) -> str:
         return "fake console\n"

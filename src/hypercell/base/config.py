@@ -75,6 +75,8 @@ class Config:
     """Seconds from spawning a hypervisor to the agent's greeting."""
     rootfs_size: int = 10 * 1024**3
     """Bytes a container may write into its root file system."""
+    volume_size: int = 10 * 1024**3
+    """Bytes that a volume holds which does not say how many, and the most that one may ask for."""
     log_size: int = 50 * 1024**2
     """Bytes of log kept of a container that does not say how many."""
     log_most: int = 10 * 1024**3
@@ -117,6 +119,10 @@ class Config:
         return self.root / "containers"
 
     @property
+    def volumes(self) -> Path:
+        return self.root / "volumes"
+
+    @property
     def vms(self) -> Path:
         return self.run / "vms"
 
@@ -152,6 +158,7 @@ _LEAST: dict[str, float] = {
     "uid_count": 1,
     "boot_timeout": 0.1,
     "rootfs_size": 1024**2,
+    "volume_size": 1024**2,
     "log_size": 1,
     "log_most": 1,
     "launch_wait": 0.01,

@@ -24,6 +24,7 @@ from hypercell.node.spec import ContainerSpec
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.node.teardown import Teardown
+from hypercell.node.volumes import Claims, VolumeStorage, VolumeStore
 from hypercell.vm.driver import Driver, GuestKernel
 from hypercell.vm.factory import Factory
 
@@ -50,6 +51,9 @@ async def open_node(
     records, storage = Records(db), Storage(config)
     await records.migrate()
     await storage.open()
+    volumes = VolumeStore(db, VolumeStorage(config, storage.blanks))
+    await volumes.open()
+    bounds = bounds or Bounds()
     warming = WarmingSample(config, storage, sample) if sample is not None else None
     tasks, factory = Tasks(), Factory(config, driver, connect, network.spare_tap, warming)
     teardown = Teardown(network, storage, tasks)
@@ -62,6 +66,8 @@ async def open_node(
         connect=connect,
         records=records,
         storage=storage,
+        volumes=volumes,
+        claims=Claims(volumes, patience=config.boot_timeout),
         tasks=tasks,
         teardown=teardown,
         factory=factory,
@@ -73,7 +79,7 @@ async def open_node(
             relieve=lambda wanted: tasks.spawn(factory.give_up(wanted), "memory of the pool"),
         ),
         figures=Figures(),
-        bounds=bounds or Bounds(),
+        bounds=bounds,
         emit=lambda event: None,
     )
     node = Node(services)

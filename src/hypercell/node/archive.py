@@ -21,7 +21,7 @@ _BLOCK = 512
 
 
 async def stat(container: Container, path: str) -> Json:
-    here = await visit(container)
+    here = await visit(container, volumes=True)
     try:
         members = {"container": container.id, "path": path}
         return stat_in(await here.agent.request("archive.stat", members, container.services.bounds.request))
@@ -33,7 +33,8 @@ async def stat(container: Container, path: str) -> Json:
 
 async def get(container: Container, path: str) -> tuple[Json, AsyncIterator[bytes]]:
     """What `path` is, and a PAX tar of it."""
-    reply, content = await stream(container, "archive.get", path=path)
+    here = await visit(container, volumes=True)
+    reply, content = await stream_of(here, container, "archive.get", path=path)
     return stat_in(reply), await begun(whole(content))
 
 
@@ -118,7 +119,7 @@ async def put(
 ) -> None:
     """Unpack a tar into the directory `path`."""
     user = container.record.spec.oci["process"]["user"] if copy_uid_gid else None
-    here = await visit(container, user)
+    here = await visit(container, user, volumes=True)
     try:
         await unpack(here, container, path, body, no_overwrite_dir_non_dir, copy_uid_gid)
     except HypercellError as error:

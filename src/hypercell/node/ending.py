@@ -66,7 +66,8 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
     _tell(container, ending)
     release_clients(container)
     run.settled.set()
-    orderly = not (vanishes or ending.reason or container.ending_by_user)
+    kept = not vanishes or container.pod.record.spec.writes_volumes
+    orderly = kept and not (ending.reason or container.ending_by_user)
     work = end_vm(container, orderly)
     container.vm_end = container.services.tasks.spawn(work, f"end of the VM of {container.id[:12]}")
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ from hypercell.node.services import EventSink, NodeEvent, Services
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.tasks import together
 from hypercell.node.types import Status
+from hypercell.node.volumes import Volume
 from hypercell.vm.driver import Capabilities, GuestKernel
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Node:
         """By id."""
         self._listeners: list[EventSink] = []
         services.emit = self._emit
+        services.claims.containers = self.containers
 
     # Beginning and end
 
@@ -53,6 +55,8 @@ class Node:
             self._add(container)
         recovery.report(self.services, loaded)
         vms = await recovery.sweep(self.services, set(pods), set(self.containers), bool(loaded.nameless))
+        for container in self.containers.values():
+            container.pod.has_volumes = container.pod.id in vms
         # All at once: a hundred guests that do not answer cost what one costs, and nobody waits for them to serve.
         works = [self._recover(container, vms) for container in self.containers.values()]
         tasks = [self.services.tasks.spawn(work, "recovery") for work in works]
@@ -68,6 +72,7 @@ class Node:
                 container.status = Status.EXITED
         finally:
             container.recovered.set()
+            self.services.claims.tell()
 
     async def close(self) -> None:
         """Let go: containers go on, and a successor adopts them."""
@@ -114,13 +119,15 @@ class Node:
         pod_spec: PodSpec,
         build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
+        volumes: Sequence[Volume] = (),
     ) -> Container:
-        """A container in a pod of its own, everything that can be prepared prepared.
+        """A container in a pod of its own, everything that can be prepared prepared, and *volumes* that come to be with
+        it; its caller holds `VolumeStore.changing` if it has any.
 
         *build* makes its spec when its place on the network is known. Raises `Conflict` when the tenant has
         another container of that name, `NoSpace`, and what the network raises; then nothing is left.
         """
-        work = self._create(ident, tenant, name, pod_spec, build, extension)
+        work = self._create(ident, tenant, name, pod_spec, build, extension, volumes)
         return await self.services.tasks.complete(work, f"create {name}")
 
     async def _create(
@@ -131,25 +138,29 @@ class Node:
         pod_spec: PodSpec,
         build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
+        volumes: Sequence[Volume],
     ) -> Container:
         services, now = self.services, time.time_ns()
         crash_point("create-begin")
         try:
-            port, _ = await together(
+            port, *_ = await together(
                 services.network.allocate(ident, tenant, pod_spec.network),
                 services.storage.create(ident, pod_spec.disk_size),
+                services.volumes.make_disks(volumes),
             )
             crash_point("create-prepared")
             pod = PodRecord(ident, tenant, now, pod_spec, port)
             record = Record(ident, ident, tenant, name, now, build(port), extension)
-            await services.records.insert(pod, record)
+            await services.records.insert(pod, record, volumes)
         except Exception:
             try:
                 await services.storage.remove(ident)
+                await services.volumes.drop_disks(volumes)
             finally:
                 await services.network.release(ident)
             raise
         crash_point("create-recorded")
+        services.volumes.add(volumes)
         container = Container(record, Pod(pod, services), services)
         self._add(container)
         container.emit("create")
@@ -170,7 +181,7 @@ class Node:
             record = container.record
             restarting.plan(container, max(0, record.finished_ns - record.started_ns))
         elif container.record.spec.auto_remove and container.record.phase is not Phase.CREATED:
-            await removal.remove(container, force=True)
+            await removal.remove(container, force=True, volumes=True)
 
     # Verbs that must run to their end even if the caller goes away
 
@@ -194,7 +205,7 @@ class Node:
             raise
         except HypercellError:
             if container.record.spec.auto_remove and not container.active and not container.removing:
-                await removal.remove(container, force=True)
+                await removal.remove(container, force=True, volumes=True)
             raise
 
     async def stop(self, container: Container, timeout: int | None = None, signal: int | None = None) -> None:
@@ -212,8 +223,9 @@ class Node:
     async def unpause(self, container: Container) -> None:
         await self._complete(container, "unpause", container.unpause)
 
-    async def remove(self, container: Container, force: bool = False) -> None:
-        await self._complete(container, "remove", lambda: removal.remove(container, force))
+    async def remove(self, container: Container, force: bool = False, volumes: bool = False) -> None:
+        """With *volumes*, those that nobody named and no other container uses go too."""
+        await self._complete(container, "remove", lambda: removal.remove(container, force, volumes))
 
     async def rename(self, container: Container, name: str) -> None:
         """Raises `Conflict`."""

@@ -81,6 +81,8 @@ class Pod:
         """How its VM came about; None of one that was adopted."""
         self.confirmed = False
         """The guest has proved that it is nobody's copy."""
+        self.has_volumes = False
+        """Its VM has its volumes, may have them, or is about to: see `Claims`."""
         self.watchers: dict[str, Watcher] = {}
         """By container id."""
         self.services = services
@@ -246,6 +248,7 @@ class Pod:
     async def kill(self) -> None:
         """End the VM now. Containers hear of it as of any other end."""
         self.doomed = True
+        self.services.claims.tell()
         if self.vm is not None:
             await self.vm.kill()
 
@@ -259,7 +262,14 @@ class Pod:
                 vm.expect_shutdown()
                 await agent.request("shutdown", {"timeout_ms": int(bound * 800)}, bound)
                 await asyncio.wait_for(vm.wait(), bound)
+                await self._note_clean_volumes()
         await self.destroy()
+
+    async def _note_clean_volumes(self) -> None:
+        """Its guest has let go of them in order."""
+        if self.has_volumes:
+            written = [use.volume for use in self.record.spec.volumes if not use.read_only]
+            await self.services.volumes.note_clean(written, True)
 
     async def destroy(self) -> None:
         """End the VM and remove all that belongs to it. The network port stays, without published ports."""
@@ -268,6 +278,8 @@ class Pod:
         crash_point("vm-discard")
         try:
             await self.services.driver.discard(self.id)
+            self.has_volumes = False
+            self.services.claims.tell()
         finally:
             await self.services.network.unpublish(self.id)
             self.port = self.record.port

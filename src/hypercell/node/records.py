@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +16,8 @@ from hypercell.base.errors import Conflict
 from hypercell.node import spec as specs
 from hypercell.node.network import Port
 from hypercell.node.spec import ContainerSpec, PodSpec
+from hypercell.node.volumes import Volume
+from hypercell.node.volumes import records as volume_records
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -107,13 +110,15 @@ class Records:
 
         return await self._db.run(work)
 
-    async def insert(self, pod: PodRecord, record: Record) -> None:
-        """Raises `Conflict` when the tenant has another container of that name."""
+    async def insert(self, pod: PodRecord, record: Record, volumes: Iterable[Volume] = ()) -> None:
+        """With *volumes* that come to be with it. Raises `Conflict` when the tenant has another container, or another
+        volume, of such a name."""
         values = (pod.id, pod.tenant, pod.created_ns, specs.dump(pod.spec), specs.dump(pod.port))
 
         def work(tx: Transaction) -> None:
             tx.execute("INSERT INTO pods (id, tenant, created_ns, spec, port) VALUES (?, ?, ?, ?, ?)", values)
             tx.execute(_INSERT, _row(record))
+            volume_records.insert(tx, volumes)
 
         try:
             await self._db.note(work)
@@ -145,8 +150,9 @@ class Records:
 
         await self._db.note(work)
 
-    async def delete(self, record: Record) -> None:
-        """Forget a container and, with its last one, the pod. What else there is of it is then a leftover."""
+    async def delete(self, record: Record, volumes: Iterable[str] = ()) -> None:
+        """Forget a container, *volumes* that go with it (their ids) and, with its last one, the pod. What else there is
+        of them is then a leftover."""
 
         def work(tx: Transaction) -> None:
             tx.execute("DELETE FROM containers WHERE id = ?", (record.id,))
@@ -154,6 +160,7 @@ class Records:
                 "DELETE FROM pods WHERE id = ? AND NOT EXISTS (SELECT 1 FROM containers WHERE pod = ?)",
                 (record.pod, record.pod),
             )
+            volume_records.delete(tx, volumes)
 
         await self._db.note(work)
 

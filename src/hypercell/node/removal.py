@@ -5,6 +5,7 @@ daemon removes (`teardown`) or its successor when it comes up."""
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from functools import partial
 
 from hypercell.base.crash import crash_point
@@ -13,10 +14,14 @@ from hypercell.node.container import KILLED, Container
 from hypercell.node.ending import end_vm, release_clients
 from hypercell.node.run import Ending
 from hypercell.node.types import Status
+from hypercell.node.volumes import Volume
 
 
-async def remove(container: Container, force: bool) -> None:
-    """Raises `Conflict` when it runs (without *force*), or when somebody else removes it already."""
+async def remove(container: Container, force: bool, volumes: bool = False) -> None:
+    """With *volumes*, those go too that nobody named and no other container uses.
+
+    Raises `Conflict` when it runs (without *force*), or when somebody else removes it already.
+    """
     if container.removing:
         raise Conflict(f"removal of container {container.record.name} is already in progress")
     if not force and (container.active or (container.starting and container.waiting is None)):
@@ -26,7 +31,7 @@ async def remove(container: Container, force: bool) -> None:
     try:
         await teardown.enter()
         try:
-            await _take_away(container)
+            await _take_away(container, volumes)
         except BaseException:
             teardown.leave()
             raise
@@ -43,13 +48,16 @@ async def remove(container: Container, force: bool) -> None:
     teardown.begin(container.id, container.pod.id, partial(_vm_gone, container))
 
 
-async def _take_away(container: Container) -> None:
+async def _take_away(container: Container, volumes: bool) -> None:
     await container.abort_start()
     await container.cancel_restart()
     await _end_run(container)
     _hasten(container)
     async with container.lock:
-        await _delete(container)
+        if container.pod.record.spec.volumes:  # they outlive it: what it wrote must be there, and nobody have them
+            await container.vm_ended()
+        going = await _delete(container, volumes)
+    await container.services.volumes.drop_disks(going)
 
 
 def _hasten(container: Container) -> None:
@@ -57,7 +65,7 @@ def _hasten(container: Container) -> None:
     looks at its files."""
     if container.break_off_visit is not None:
         container.break_off_visit("it was removed meanwhile")
-    elif container.vm_end is not None and not container.vm_end.done():
+    elif container.vm_end is not None and not container.vm_end.done() and not _writes_volumes(container):
         container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
 
 
@@ -67,22 +75,38 @@ async def _vm_gone(container: Container) -> bool:
     return await container.vm_ended() or await end_vm(container, orderly=False)
 
 
-async def _delete(container: Container) -> None:
+async def _delete(container: Container, volumes: bool) -> list[Volume]:
+    """The volumes that are gone with it, all but their disks."""
     services = container.services
     status, container.status = container.status, Status.REMOVING
     crash_point("remove-begin")
     try:
-        try:
-            await services.records.delete(container.record)
-        except NoSpace:
-            # What it wrote, and its owner gives up, may be what fills the disk: for as long as its VM has it open.
-            await container.vm_ended()
-            await services.storage.empty(container.id)
-            await services.records.delete(container.record)
+        async with services.volumes.changing if container.pod.record.spec.volumes else nullcontext():
+            going = _own_volumes(container) if volumes else []
+            idents = [volume.id for volume in going]
+            try:
+                await services.records.delete(container.record, idents)
+            except NoSpace:
+                # What it wrote, and its owner gives up, may be what fills the disk: for as long as its VM has it open.
+                await container.vm_ended()
+                await services.storage.empty(container.id)
+                await services.records.delete(container.record, idents)
+            services.volumes.forget(going)
     except BaseException:
         container.status = status
         raise
     crash_point("record-deleted")
+    return going
+
+
+def _own_volumes(container: Container) -> list[Volume]:
+    """Those that nobody named and nobody else uses."""
+    store, users = container.services.volumes, container.services.claims.users_by_volume()
+    return [one for one in store.known(container.record.spec.own_volumes) if users.get(one.id) == [container.id]]
+
+
+def _writes_volumes(container: Container) -> bool:
+    return container.pod.record.spec.writes_volumes
 
 
 def _refuse(container: Container) -> None:
@@ -97,6 +121,10 @@ async def _end_run(container: Container) -> None:
     run = container.run
     if run is not None:
         container.emit("kill", signal="9")
+        if _writes_volumes(container):  # its program goes, and its guest writes back what is kept
+            await container.end_by_force(run)
+            await run.settled.wait()
+            return
         container.ending_by_user = True
         # Of the guest nothing more is wanted, not even an answer: its end is told now, and its VM ends behind it.
         container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")

@@ -17,6 +17,7 @@ from hypercell.node.records import Record, Records
 from hypercell.node.storage import Storage
 from hypercell.node.tasks import Tasks
 from hypercell.node.teardown import Teardown
+from hypercell.node.volumes import Claims, VolumeStore
 from hypercell.vm.driver import Driver, GuestKernel
 from hypercell.vm.factory import Factory
 
@@ -65,6 +66,8 @@ class Services:
     connect: Connect
     records: Records
     storage: Storage
+    volumes: VolumeStore
+    claims: Claims
     tasks: Tasks
     teardown: Teardown
     factory: Factory

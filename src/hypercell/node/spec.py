@@ -17,6 +17,15 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class PodVolume:
+    """A volume's disk in a VM."""
+
+    volume: str
+    """Its id."""
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PodSpec:
     """One VM."""
 
@@ -34,6 +43,12 @@ class PodSpec:
     """Of the VM itself, `net.…`: its containers share its network."""
     isolation: str = ""
     """`shared`, `cold`, or empty: whatever the operator gives."""
+    volumes: tuple[PodVolume, ...] = ()
+    """Each once."""
+
+    @property
+    def writes_volumes(self) -> bool:
+        return not all(volume.read_only for volume in self.volumes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,8 @@ class ContainerSpec:
     auto_remove: bool = False
     health: HealthCheck | None = None
     log: LogSpec = field(default_factory=LogSpec)
+    own_volumes: tuple[str, ...] = ()
+    """Ids of those that nobody named: they may go with it."""
 
     @property
     def args(self) -> list[str]:

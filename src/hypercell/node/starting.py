@@ -19,6 +19,7 @@ from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.figures import kind_of
+from hypercell.node.plugging import plug
 from hypercell.node.records import Phase, Record
 from hypercell.node.run import FAILED_START, Run
 from hypercell.node.tasks import together
@@ -54,6 +55,9 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     container.early_events.clear()
     container.trace = trace = Trace(arrived)
     try:
+        if container.pod.record.spec.volumes:
+            with trace.step("volumes"):
+                await container.services.claims.claim(container)
         with trace.step("admission"):
             container.place = enter(container)
             await container.place.turn()
@@ -131,6 +135,9 @@ async def _boot(container: Container, disks: dict[Slot, Disk], trace: Trace) -> 
         _check_aborted(container)
         run = Run(container.id, container.record.spec, container.services)
         try:
+            if pod.record.spec.volumes:
+                with trace.step("volumes"):
+                    await plug(pod, agent, container.record.spec)
             with trace.step("configure"):
                 made = run.create(agent, container.output, container.input, container.console)
                 await together(pod.configure(agent), made)

@@ -3,9 +3,10 @@
 one.
 
 The throw-away guest is a VM of the container's own shape, with its disks, and passes admission as any start does. Of
-the container it has the root alone, held by a process that never executes anything: no program of a tenant runs, so a
-container that cannot be started can be mended. The container's lock is held meanwhile: a start waits, a removal ends
-the VM. A daemon that dies leaves a VM of a container that does not run, which its successor ends in order.
+the container it has the root alone (for `cp` its volumes as well), held by a process that never executes anything: no
+program of a tenant runs, so a container that cannot be started can be mended. The container's lock is held meanwhile: a
+start waits, a removal ends the VM. A daemon that dies leaves a VM of a container that does not run, which its successor
+ends in order.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 from hypercell.agent.contract import Agent
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, HypercellError
+from hypercell.node.bare import SUPERUSER, bare
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
+from hypercell.node.plugging import plug, volume_mounts
 from hypercell.node.starting import disks_of, enter
 from hypercell.node.trace import Trace
 from hypercell.vm.driver import ROOT_OF_DISKS
@@ -27,9 +30,6 @@ from hypercell.vm.factory import Way
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-_NAMESPACES = [{"type": kind} for kind in ("mount", "pid", "ipc", "uts", "network")]
-_DEV = {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]}
-_SUPERUSER = {"uid": 0, "gid": 0}
 
 
 class Visit:
@@ -96,8 +96,8 @@ class Visit:
         return await self._container.pod.diagnose(error)
 
 
-async def visit(container: Container, user: Json | None = None) -> Visit:
-    """*user* (an OCI `process.user`): whose ids `copy_uid_gid` is about.
+async def visit(container: Container, user: Json | None = None, volumes: bool = False) -> Visit:
+    """*user* (an OCI `process.user`): whose ids `copy_uid_gid` is about. *volumes*: a throw-away guest has them too.
 
     Raises what a start may, but for what the container's program could be at fault for.
     """
@@ -107,7 +107,7 @@ async def visit(container: Container, user: Json | None = None) -> Visit:
             await container.vm_ended()
             container.refuse_unusable()
             if container.run is None:
-                return await _begin(container, user or _SUPERUSER)
+                return await _begin(container, _root_of(container, user or SUPERUSER, volumes), volumes)
         except BaseException:
             container.lock.release()
             raise
@@ -115,7 +115,7 @@ async def visit(container: Container, user: Json | None = None) -> Visit:
     return Visit(container, container.agent())
 
 
-async def _begin(container: Container, user: Json) -> Visit:
+async def _begin(container: Container, content: Json, volumes: bool) -> Visit:
     pod = container.pod
     pod.doomed = False
     given_up = ""
@@ -128,7 +128,9 @@ async def _begin(container: Container, user: Json) -> Visit:
 
     container.break_off_visit = forestall
     try:
-        agent = await _boot(container, user)
+        if volumes:
+            await container.services.claims.claim(container)
+        agent = await _boot(container, content)
     except BaseException as error:
         told = await pod.diagnose(error) if isinstance(error, HypercellError) else None
         await _leave(container, orderly=False)
@@ -136,6 +138,7 @@ async def _begin(container: Container, user: Json) -> Visit:
             raise
         raise (Conflict(f"container {container.id}: {given_up}") if given_up else told) from error
     here = Visit(container, agent, throw_away=True)
+    here.wrote = pod.has_volumes and pod.record.spec.writes_volumes
     container.break_off_visit = here.break_off
     return here
 
@@ -148,7 +151,7 @@ async def _leave(container: Container, orderly: bool) -> None:
         await container.pod.destroy()
 
 
-async def _boot(container: Container, user: Json) -> Agent:
+async def _boot(container: Container, content: Json) -> Agent:
     """Through the gate; then a VM that has proved to be well, in whatever way, with the container's root in it."""
     services, pod = container.services, container.pod
     services.storage.check_reserve()
@@ -164,7 +167,9 @@ async def _boot(container: Container, user: Json) -> Agent:
                     agent = await pod.boot(disks, Trace(), quickest)
                     crash_point("visit-booted")
                     await pod.configure(agent)
-                await agent.request("container.create", _root_of(container, user), services.bounds.request)
+                    if pod.has_volumes:
+                        await plug(pod, agent, container.record.spec)
+                await agent.request("container.create", content, services.bounds.request)
                 return agent
             except Exception as error:
                 slower = await reject(pod, error)
@@ -177,13 +182,7 @@ async def _boot(container: Container, user: Json) -> Agent:
         container.place = None
 
 
-def _root_of(container: Container, user: Json) -> Json:
-    """`container.create` of nothing but the root, and what an agent wants besides."""
-    config = {
-        "ociVersion": "1.0.2",
-        "process": {"args": ["-"], "cwd": "/", "user": user},
-        "root": {"path": "rootfs", "readonly": container.record.spec.oci["root"].get("readonly", False)},
-        "mounts": [_DEV],
-        "linux": {"namespaces": _NAMESPACES},
-    }
-    return {"container": container.id, "root": ROOT_OF_DISKS, "config": config}
+def _root_of(container: Container, user: Json, volumes: bool) -> Json:
+    spec = container.record.spec
+    mounts = volume_mounts(spec) if volumes else []
+    return bare(container.id, ROOT_OF_DISKS, mounts, user, spec.oci["root"].get("readonly", False))

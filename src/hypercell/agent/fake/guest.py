@@ -17,7 +17,7 @@ from hypercell.agent.fake.pipe import as_streams, memory_pipe
 from hypercell.agent.fake.process import Container, Process
 from hypercell.agent.fake.streams import InputQueue, OutputRing
 
-_FEATURES = ["exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync", "changes"]
+_FEATURES = ["exec", "archive", "stats", "seccomp", "pause", "update", "network", "clock", "sync", "changes", "volumes"]
 
 
 class FakeGuest:
