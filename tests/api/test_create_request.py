@@ -265,6 +265,11 @@ def test_what_has_no_meaning_in_a_vm_is_answered_with_a_warning() -> None:
     assert parse(host={"OomKillDisable": False}).warnings == parse().warnings
 
 
+def _mount(**members: Any) -> dict[str, Any]:
+    """`HostConfig` with one volume among its `Mounts`."""
+    return {"Mounts": [{"Type": "volume", "Source": "data", "Target": "/v", **members}]}
+
+
 # What is not built is refused in every spelling, with the option's name.
 @pytest.mark.parametrize(
     ("host", "config", "named"),
@@ -272,11 +277,8 @@ def test_what_has_no_meaning_in_a_vm_is_answered_with_a_warning() -> None:
         ({"Binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
         ({"binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
         ({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/h"}]}, {}, r"HostConfig.Mounts\[0\].Type 'bind'"),
-        ({"Mounts": [{"Type": "volume", "Target": "/v"}]}, {}, "'volume'"),
         ({"Mounts": [{"Type": "image", "Target": "/v"}]}, {}, "'image'"),
-        ({"Mounts": [{"Target": "/v"}]}, {}, "Mounts"),
-        ({}, {"Volumes": {"/v": {}}}, "Volumes"),
-        ({"VolumesFrom": ["x"]}, {}, "HostConfig.VolumesFrom"),
+        (_mount(VolumeOptions={"DriverConfig": {"Name": "nfs"}}), {}, "VolumeOptions.DriverConfig 'nfs'"),
         ({"VolumeDriver": "nfs"}, {}, "HostConfig.VolumeDriver"),
         ({"Devices": [{"PathOnHost": "/dev/null"}]}, {}, "HostConfig.Devices"),
         ({"DeviceRequests": [{"Count": -1}]}, {}, "HostConfig.DeviceRequests"),

@@ -18,7 +18,7 @@ from hypercell.api.docker import unbuilt
 from tests.support.daemon import Daemon
 
 from .conftest import Client, connect
-from .door import IMAGE, Make, names, root_tar
+from .door import IMAGE, Make, names
 
 
 async def test_ping_tells_what_clients_negotiate_with(client: Client) -> None:
@@ -195,15 +195,6 @@ async def test_hostile_values_come_back_as_they_were(client: Client, make: Make)
     assert view["Config"]["Labels"] == labels
     assert view["Args"] == ["x y", '"', "\n"]
     assert set(view["Config"]["Env"]) >= {"A=b\nc", 'J={"x":1}'}
-
-
-async def test_what_an_image_declares_and_is_not_built_is_warned_of(client: Client) -> None:
-    changes = "&changes=VOLUME%20/data&changes=CMD%20true"
-    await client.ask("POST", f"/images/create?fromSrc=-&repo=declares&tag=1{changes}", root_tar(), {"X-Kind": "tar"})
-    _, made = await client.ask("POST", "/containers/create", {"Image": "declares:1"})
-    assert ["/data" in warning for warning in made["Warnings"]] == [True]
-    await client.ask("DELETE", f"/containers/{made['Id']}")
-    await client.ask("DELETE", "/images/declares:1")
 
 
 # Inspection and lists
@@ -517,7 +508,7 @@ async def test_a_pull_that_cannot_begin_is_an_error_of_its_own(client: Client) -
     assert (await client.ask("POST", "/images/create?fromImage=a&tag=1", headers=headers))[0] == 400
 
 
-# Networks, volumes, space
+# Networks, space
 
 
 async def test_the_built_in_networks_are_shown(client: Client, make: Make) -> None:
@@ -530,12 +521,6 @@ async def test_the_built_in_networks_are_shown(client: Client, make: Make) -> No
     assert (await client.ask("GET", f"/networks/{bridge['Id'][:12]}"))[1]["Name"] == "bridge"
     assert await client.ask("GET", "/networks/mine") == (404, {"message": "network mine not found"})
     assert (await client.ask("POST", "/networks/prune"))[1] == {"NetworksDeleted": None}
-
-
-async def test_there_are_no_volumes(client: Client) -> None:
-    assert await client.ask("GET", "/volumes") == (200, {"Volumes": [], "Warnings": None})
-    assert await client.ask("GET", "/volumes/v") == (404, {"message": "get v: no such volume"})
-    assert (await client.ask("POST", "/volumes/prune"))[1]["SpaceReclaimed"] == 0
 
 
 async def test_disk_usage_counts(client: Client, make: Make) -> None:

@@ -53,6 +53,18 @@ async def test_links_among_the_containers_directories_are_swept_and_not_followed
     assert unharmed(victim)
 
 
+async def test_links_among_the_volumes_are_swept_and_not_followed(home: House, victim: Path) -> None:
+    await home.create("true", volumes=("/own",))
+    kept = [path.name for path in home.config.volumes.iterdir()]
+    (home.config.volumes / "link").symlink_to(victim)
+    (home.config.volumes / new_id()).symlink_to(victim / "rw.img")
+    (home.config.volumes / "directory").mkdir()
+    (home.config.volumes / "directory" / "link").symlink_to(victim)
+    await home.reopen()
+    assert [path.name for path in home.config.volumes.iterdir()] == kept
+    assert unharmed(victim)
+
+
 def symlink(path: Path, victim: Path) -> None:
     path.symlink_to(victim / "rw.img")
 

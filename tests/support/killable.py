@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hypercell.base import crash
 from hypercell.base.errors import HypercellError, NotFound
-from hypercell.cloud.contract import ContainerRequest, LogSpec, RestartPolicy
+from hypercell.cloud.contract import ContainerRequest, LogSpec, MountRequest, RestartPolicy, VolumeRequest
 from hypercell.node.network import PublishedPort
 from tests.support.house import House, T, eventually
 
@@ -75,9 +75,27 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
             await containers.wait(T, "it", "not-running")
         async for _ in await containers.export(T, "it"):
             pass
+    elif verb == "volume":
+        await _volumes(house, *arguments)
     elif verb in CLONING:
         await _run_in_a_clone(house, verb)
     await asyncio.sleep(2)  # what goes on behind the caller's back
+
+
+async def _volumes(house: House, what: str) -> None:
+    """Make the volume `data`, or remove it; or run a container with it and one of its own, and remove both."""
+    assert house.cloud is not None
+    if what == "make":
+        await house.cloud.volumes.create(T, VolumeRequest("data"))
+    elif what == "remove":
+        await house.cloud.volumes.remove(T, "data")
+    else:
+        mounts = (MountRequest("/data", "data"),)
+        request = ContainerRequest("busybox", name="it", command=("true",), mounts=mounts, volumes=("/own",))
+        await house.containers.create(T, request)
+        await house.containers.start(T, "it")
+        await house.containers.wait(T, "it", "not-running")
+        await house.containers.remove(T, "it", volumes=True)
 
 
 async def _run_in_a_clone(house: House, way: str) -> None:

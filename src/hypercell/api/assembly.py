@@ -52,7 +52,9 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         facts = Facts(machine_id=engine_id(config), hypervisor=lambda: told)
         machine = partial(metrics, node)
         registries = RegistryClient(config)
-        yield Engine(cloud.containers, images, registries, cloud.events, network, config, facts, machine=machine)
+        yield Engine(
+            cloud.containers, cloud.volumes, images, registries, cloud.events, network, config, facts, machine=machine
+        )
 
 
 def _accelerator(config: Config) -> str:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud.containers import ContainerService
-from hypercell.cloud.contract import Containers, Events
+from hypercell.cloud.contract import Containers, Events, Volumes
 from hypercell.cloud.events import EventLog
+from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
 from hypercell.node import Node
 
@@ -19,6 +20,7 @@ __all__ = ["Cloud", "open_cloud"]
 @dataclass(frozen=True, slots=True)
 class Cloud:
     containers: Containers
+    volumes: Volumes
     events: Events
     node: Node
 
@@ -32,4 +34,5 @@ class Cloud:
 async def open_cloud(config: Config, db: Database, node: Node, images: Images) -> Cloud:
     """The cloud on a node that was recovered. Sets `images.in_use`."""
     events = EventLog()
-    return Cloud(ContainerService(config, node, images, events), events, node)
+    volumes = VolumeService(config, node, events)
+    return Cloud(ContainerService(config, node, images, events, volumes), volumes, events, node)

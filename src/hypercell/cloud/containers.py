@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import builtins
+import posixpath
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack
@@ -31,6 +32,7 @@ from hypercell.cloud.contract import (
 from hypercell.cloud.creation import Creation, check_size
 from hypercell.cloud.names import Names
 from hypercell.cloud.views import Views
+from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
 from hypercell.node import Node, NodeEvent, archive, logs, usage
 from hypercell.node.changes import changes
@@ -45,13 +47,14 @@ _SHOWN = 4096
 
 
 class ContainerService:
-    def __init__(self, config: Config, node: Node, images: Images, events: Events) -> None:
+    def __init__(self, config: Config, node: Node, images: Images, events: Events, volumes: VolumeService) -> None:
         self._node = node
         self._images = images
         self._events = events
+        self._volumes = volumes
         self._names = Names()
         self._views = Views(images)
-        self._creation = Creation(config, node, images, self._names, self._views)
+        self._creation = Creation(config, node, images, self._names, self._views, volumes)
         for container in node.containers.values():
             self._names.add(container.record.tenant, container.record.name, container.id)
         node.listen(self._on_event)
@@ -68,7 +71,11 @@ class ContainerService:
         record = event.record
         if event.action == "create":
             self._names.add(record.tenant, record.name, record.id)
+        if event.action == "start":
+            self._publish_mounts(record)
         self._publish(record, event.action, event.attributes)
+        if event.action == "die":
+            self._publish_unmounts(record)
         if event.action == "destroy":
             self._names.remove(record.tenant, record.name, record.id)
             self._views.forget(record.id)
@@ -77,6 +84,16 @@ class ContainerService:
         request = self._views.resolved(record).request
         about = {**request.labels, "image": request.image, "name": record.name, **attributes}
         self._events.publish(Event("container", action, record.id, about, time.time_ns(), record.tenant))
+
+    def _publish_mounts(self, record: Record) -> None:
+        for mount in self._views.resolved(record).mounts:
+            about = {"container": record.id, "destination": mount.target, "propagation": ""}
+            about["read/write"] = "false" if mount.read_only else "true"
+            self._volumes.publish(record.tenant, mount.name, "mount", **about)
+
+    def _publish_unmounts(self, record: Record) -> None:
+        for mount in self._views.resolved(record).mounts:
+            self._volumes.publish(record.tenant, mount.name, "unmount", container=record.id)
 
     def _find(self, tenant: str, ref: str) -> Container:
         return self._node.get(self._names.find(tenant, ref))
@@ -124,7 +141,7 @@ class ContainerService:
         self._publish(container.record, "rename", {"oldName": f"/{old}"})
 
     async def remove(self, tenant: str, ref: str, force: bool = False, volumes: bool = False) -> None:
-        await self._node.remove(self._find(tenant, ref), force)
+        await self._node.remove(self._find(tenant, ref), force, volumes)
 
     async def wait(
         self, tenant: str, ref: str, condition: str = "not-running", ready: Callable[[], None] | None = None
@@ -286,8 +303,15 @@ class ContainerService:
         copy_uid_gid: bool = False,
     ) -> None:
         container = self._find(tenant, ref)
+        self._refuse_read_only_volume(container, _checked(path))
         await archive.put(container, _checked(path), body, no_overwrite_dir_non_dir, copy_uid_gid)
         self._publish(container.record, "extract-to-dir", {"path": path})
+
+    def _refuse_read_only_volume(self, container: Container, path: str) -> None:
+        """In docker's words. Links that lead into one the guest finds to be read-only itself."""
+        for mount in self._views.resolved(container.record).mounts:
+            if mount.read_only and f"{posixpath.normpath(path)}/".startswith(f"{mount.target}/"):
+                raise InvalidArgument("mounted volume is marked read-only")
 
     async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[builtins.list[str], int]:
         removed: builtins.list[str] = []

@@ -5,23 +5,28 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hypercell.base.config import Config
-from hypercell.base.errors import InvalidArgument
+from hypercell.base.errors import InvalidArgument, NotFound
 from hypercell.base.ids import new_id
 from hypercell.cloud import codec, health, oci, signals
-from hypercell.cloud.contract import ContainerRequest
+from hypercell.cloud.contract import ContainerRequest, Mounted
 from hypercell.cloud.etc_files import etc_files
+from hypercell.cloud.mounting import plan, pod_volumes, wants_volumes
 from hypercell.cloud.names import Names
 from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
 from hypercell.cloud.validate import check_log_size, validate
 from hypercell.cloud.views import Views
+from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
 from hypercell.node import Node
 from hypercell.node.blanks import rounded
 from hypercell.node.network import Port
 from hypercell.node.spec import ContainerSpec, PodSpec
+from hypercell.node.volumes import Volume
 
 Json = dict[str, Any]
 MAX_SPEC = 768 * 1024
@@ -29,12 +34,15 @@ MAX_SPEC = 768 * 1024
 
 
 class Creation:
-    def __init__(self, config: Config, node: Node, images: Images, names: Names, views: Views) -> None:
+    def __init__(
+        self, config: Config, node: Node, images: Images, names: Names, views: Views, volumes: VolumeService
+    ) -> None:
         self._config = config
         self._node = node
         self._images = images
         self._names = names
         self._views = views
+        self._volumes = volumes
         self.images_wanted: Counter[str] = Counter()
         """Ids of images of which a container is being made: they must not be removed now."""
 
@@ -44,12 +52,34 @@ class Creation:
         image = await self._images.get(tenant, request.image)
         ident = new_id()
         resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
+        if not wants_volumes(resolved.request):
+            await self._create(tenant, ident, resolved, [])
+        else:
+            work = self._create_with_volumes(tenant, ident, resolved)
+            await self._node.services.tasks.complete(work, f"create {ident[:12]}")
+        return ident, list(resolved.warnings)
+
+    async def _create_with_volumes(self, tenant: str, ident: str, resolved: Resolved) -> None:
+        async with self._node.services.volumes.changing:
+            found = plan(tenant, resolved.request, self._volumes, partial(self._mounts_of, tenant))
+            await self._create(tenant, ident, replace(resolved, mounts=tuple(found.mounts.values())), found.made)
+
+    def _mounts_of(self, tenant: str, ref: str) -> tuple[Mounted, ...]:
+        try:
+            container = self._node.get(self._names.find(tenant, ref))
+        except NotFound as error:  # it is what was asked for that is wrong, not what was asked
+            raise InvalidArgument(error.message, "volumes are taken from containers that exist") from None
+        container.refuse_unusable()
+        return self._views.resolved(container.record).mounts
+
+    async def _create(self, tenant: str, ident: str, resolved: Resolved, volumes: list[Volume]) -> None:
+        request, image_id = resolved.request, resolved.image_id
         document = oci.config(resolved, self._node.kernel.release)
         with self._names.reserve(tenant, request.name.removeprefix("/")) as name:
-            self.images_wanted[image.id] += 1
+            self.images_wanted[image_id] += 1
             try:
                 # Once more, now that it is wanted: it may have been removed since it was found, but not from here on.
-                await self._images.get(tenant, image.id)
+                await self._images.get(tenant, image_id)
                 extension = codec.dump(resolved)
                 with self._views.remembering(ident, extension, resolved):
                     await self._node.create(
@@ -59,10 +89,10 @@ class Creation:
                         pod_spec(resolved, self._disk_size(request)),
                         lambda port: container_spec(resolved, document, port),
                         extension,
+                        volumes,
                     )
             finally:
-                self.images_wanted[image.id] -= 1
-        return ident, list(resolved.warnings)
+                self.images_wanted[image_id] -= 1
 
     def _disk_size(self, request: ContainerRequest) -> int:
         """Raises `InvalidArgument`. In steps, as a blank one of each size is kept."""
@@ -85,6 +115,7 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
         disk_size=disk_size,
         sysctls=oci.machine_sysctls(request),
         isolation=request.isolation,
+        volumes=pod_volumes(resolved.mounts),
     )
 
 
@@ -104,6 +135,7 @@ def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerS
         auto_remove=request.auto_remove,
         health=health.carried_out(request.health, request.shell),
         log=request.log,
+        own_volumes=tuple(mount.volume for mount in resolved.mounts if mount.own),
     )
     check_size((spec.oci, spec.files), "the command, environment and profiles together")
     if spec.health is not None:

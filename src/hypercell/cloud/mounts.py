@@ -6,7 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from hypercell.cloud import tmpfs
-from hypercell.cloud.contract import ContainerRequest
+from hypercell.cloud.contract import ContainerRequest, Mounted
+from hypercell.node.plugging import VOLUME_MOUNT
+from hypercell.node.volumes import serial
 
 Json = dict[str, Any]
 
@@ -29,8 +31,8 @@ _PTS = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
 _SAFE = ("nosuid", "noexec", "nodev")
 
 
-def mounts(request: ContainerRequest) -> list[Json]:
-    """OCI `mounts`: docker's, then the user's tmpfs, which may replace one of them."""
+def mounts(request: ContainerRequest, volumes: tuple[Mounted, ...] = ()) -> list[Json]:
+    """OCI `mounts`: docker's, then the user's volumes and tmpfs, which may replace one of them."""
     access = "rw" if request.privileged else "ro"
     shm = ("mode=1777", f"size={request.shm_size}")
     found = [
@@ -42,11 +44,21 @@ def mounts(request: ContainerRequest) -> list[Json]:
         _mount("/dev/mqueue", "mqueue", "mqueue", *_SAFE),
         *([] if request.no_shm else [_mount("/dev/shm", "tmpfs", "shm", *_SAFE, *shm)]),  # noqa: S108
     ]
+    own = [_volume(mounted) for mounted in volumes]
     for path, options in request.tmpfs.items():
         clean = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
-        found = [mount for mount in found if mount["destination"] != clean]
-        found.append(_mount(clean, "tmpfs", "tmpfs", *tmpfs.options(options)))
+        own.append(_mount(clean, "tmpfs", "tmpfs", *tmpfs.options(options)))
+    for mount in own:
+        found = [other for other in found if other["destination"] != mount["destination"]]
+        found.append(mount)
     return sorted(found, key=lambda mount: mount["destination"].count("/"))
+
+
+def _volume(mounted: Mounted) -> Json:
+    options = ["ro" if mounted.read_only else "rw"]
+    options += ["copy"] if mounted.copy else []
+    options += [f"subpath={mounted.subpath}"] if mounted.subpath else []
+    return _mount(mounted.target, VOLUME_MOUNT, serial(mounted.volume), *options)
 
 
 def masked(request: ContainerRequest) -> list[str]:

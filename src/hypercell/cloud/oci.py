@@ -46,7 +46,7 @@ def config(resolved: Resolved, kernel: str) -> Json:
         "ociVersion": VERSION,
         "process": _process(resolved, granted),
         "root": {"path": "rootfs", "readonly": request.read_only},
-        "mounts": mounts.mounts(request),
+        "mounts": mounts.mounts(request, resolved.mounts),
         "linux": _linux(resolved, granted, kernel),
     }
     if "uts" not in request.vm_namespaces:  # else its name is the VM's, which is the same

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
 from hypercell.cloud import health, signals
-from hypercell.cloud.contract import ContainerRequest, PublishedPort
+from hypercell.cloud.contract import ContainerRequest, Mounted, PublishedPort
 from hypercell.cloud.validate import MAX_PUBLISHED, check_labels, check_published_count, exposed_ports
 from hypercell.images.contract import Image
 
@@ -33,6 +33,8 @@ class Resolved:
     vcpus: int
     memory: int
     warnings: tuple[str, ...] = ()
+    mounts: tuple[Mounted, ...] = ()
+    """Its volumes."""
 
 
 def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpus: int) -> Resolved:
@@ -61,6 +63,7 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
         entrypoint=entrypoint,
         command=command,
         health=health.merged(request.health, health.of_image(config.healthcheck, warnings)),
+        volumes=tuple(dict.fromkeys((*config.volumes, *request.volumes))),
         exposed=tuple(f"{port}/{protocol}" for port, protocol in exposed),
         shm_size=request.shm_size or DEFAULT_SHM_SIZE,
         size=size.name if request.size or not (request.memory or request.nano_cpus) else "",

@@ -8,6 +8,7 @@ the alphabet of that place.
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from collections.abc import Iterable, Mapping
 
@@ -188,16 +189,54 @@ def _check_files(request: ContainerRequest) -> None:
     for path, text in request.tmpfs.items():
         check_path("tmpfs", path)
         tmpfs.options(text)
+    _check_mounts(request)
     for path in (*(request.masked_paths or ()), *(request.readonly_paths or ())):
         check_path("masked or read-only path", path)
     check_labels(request.labels)
 
 
-def check_labels(labels: Mapping[str, str]) -> None:
+def _check_mounts(request: ContainerRequest) -> None:
+    taken = {posixpath.normpath(path) for path in request.tmpfs}
+    for mount in request.mounts:
+        check_target(mount.target)
+        if mount.target in taken:
+            raise InvalidArgument(f"Duplicate mount point: {mount.target}", "give each mount a place of its own")
+        taken.add(mount.target)
+        if mount.volume:
+            check_volume_name(mount.volume)
+        check_labels(mount.labels, "the volume has")
+        steps = mount.subpath.split("/")
+        if not mount.subpath.isprintable() or len(mount.subpath) > 1024 or ".." in steps or "," in mount.subpath:
+            raise InvalidArgument("subpath must be a relative path within the volume", "without '..' and ','")
+
+
+def check_volume_name(name: str) -> None:
+    if len(name) == 1:
+        words = "volume name is too short, names should be at least two alphanumeric characters"
+        raise InvalidArgument(f"create {_shown(name)}: {words}")
+    if not is_name(name):
+        shown = _shown(name)
+        raise InvalidArgument(
+            f'create {shown}: "{shown}" includes invalid characters for a local volume name, only '
+            '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed',
+            "If you intended to pass a host directory, use absolute path",
+        )
+
+
+def check_target(path: str) -> None:
+    """Of a volume: normal, absolute, and no place that is the kernel's."""
+    check_path("mount path", path)
+    if path == "/" or path != posixpath.normpath(path):
+        raise InvalidArgument("invalid specification: destination can't be '/'")
+    if path == "/proc" or path.startswith("/proc/"):
+        raise InvalidArgument(f"invalid mount path {_shown(path)}", "nothing can be mounted in /proc")
+
+
+def check_labels(labels: Mapping[str, str], of: str = "the container and its image have") -> None:
     for key, value in labels.items():
         _no_nul("a label", key + value)
     if len(labels) > MAX_LABELS or sum(len(key) + len(value) for key, value in labels.items()) > MAX_LABEL_BYTES:
-        words = f"the container and its image have more than {MAX_LABELS} labels, or more than 1 MiB of them"
+        words = f"{of} more than {MAX_LABELS} labels, or more than 1 MiB of them"
         raise InvalidArgument(words, "an image's labels can be removed only by building it again")
 
 

@@ -87,6 +87,7 @@ class Views:
             stop_signal=resolved.stop_signal,
             state=container.state,
             port=pod.port,
+            mounts=resolved.mounts,
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
         )
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hypercell.api.docker.container_view import endpoint_json, is_alive
+from hypercell.api.docker.container_view import endpoint_json, is_alive, mounts_json
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import flag, number
@@ -91,7 +91,7 @@ def summary_json(view: ContainerView, image: str, version: tuple[int, ...], size
         "Status": status_text(view, time.time_ns()),
         "HostConfig": host,
         "NetworkSettings": {"Networks": {view.port.network: endpoint_json(view)}},
-        "Mounts": [],
+        "Mounts": mounts_json(view),
     }
     if size:
         document |= {"SizeRw": view.size_rw} if view.size_rw else {}
@@ -224,7 +224,9 @@ def _passes(view: ContainerView, filters: Filters) -> bool:
     health = view.state.health
     if not filters.exact("health", "none" if health is None else str(health.status)):
         return False
-    if filters.get("volume") or filters.flag("is-task", False):
+    if not filters.exact("volume", *(place for mount in view.mounts for place in (mount.name, mount.target))):
+        return False
+    if filters.flag("is-task", False):
         return False
     if "exited" in filters:
         ended = not is_alive(view) and view.state.started_ns > 0

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hypercell.api.docker.create.mounts import target
 from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
@@ -89,7 +90,7 @@ def inspect_json(view: ContainerView) -> Json:
         "ExecIDs": list(view.exec_ids) or None,
         "HostConfig": host_config_json(request),
         "GraphDriver": {"Name": "erofs", "Data": {}},
-        "Mounts": [],
+        "Mounts": mounts_json(view),
         "Config": config_json(view),
         "NetworkSettings": network_settings_json(view),
         "Hypercell": hypercell_json(view),
@@ -98,6 +99,37 @@ def inspect_json(view: ContainerView) -> Json:
         document["SizeRw"] = view.size_rw
         document["SizeRootFs"] = view.size_root or 0
     return document
+
+
+def mounts_json(view: ContainerView) -> list[Json]:
+    """Its volumes, and such tmpfs as stand among `HostConfig.Mounts`."""
+    volumes = [
+        {
+            "Type": "volume",
+            "Name": mount.name,
+            "Source": "",
+            "Destination": mount.target,
+            "Driver": "local",
+            "Mode": mount.mode,
+            "RW": not mount.read_only,
+            "Propagation": "",
+        }
+        for mount in view.mounts
+    ]
+    asked = view.request.door.get("HostConfig", {}).get("Mounts", ())
+    tmpfs = [
+        {
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": target(mount["Target"]),
+            "Mode": "",
+            "RW": not mount.get("ReadOnly", False),
+            "Propagation": "",
+        }
+        for mount in asked
+        if mount["Type"] == "tmpfs"
+    ]
+    return sorted([*volumes, *tmpfs], key=lambda mount: str(mount["Destination"]))
 
 
 def hypercell_json(view: ContainerView) -> Json:
@@ -179,7 +211,7 @@ def config_json(view: ContainerView) -> Json:
         "Env": list(view.env),
         "Cmd": _command(view),
         "Image": request.image,
-        "Volumes": None,
+        "Volumes": {path: {} for path in request.volumes} or None,
         "WorkingDir": view.working_dir,
         "Entrypoint": list(request.entrypoint) if request.entrypoint else None,
         "OnBuild": None,
@@ -219,7 +251,6 @@ def host_config_json(request: ContainerRequest) -> Json:
     return {
         **_HOST_DEFAULTS,
         **echo,
-        **({"Tmpfs": dict(request.tmpfs)} if request.tmpfs else {}),
         **({"Sysctls": dict(request.sysctls)} if request.sysctls else {}),
         "PortBindings": asked,
         "NetworkMode": request.network,

@@ -13,7 +13,6 @@ from hypercell.api.docker.container_list import list_containers
 from hypercell.api.docker.container_view import inspect_json
 from hypercell.api.docker.create import parse_create
 from hypercell.api.docker.create.host import parse_restart
-from hypercell.api.docker.create.image_warnings import image_warnings
 from hypercell.api.docker.create.networking import HOST_GATEWAY
 from hypercell.api.docker.create.refused import refuse_what_is_not_built, warn_of_the_meaningless
 from hypercell.api.docker.create.resources import parse_resources
@@ -47,7 +46,6 @@ async def create_container(call: Call) -> Response:
     request = await _fill_from_image(engine, request)
     request = await _fill_gateway(engine, request)
     container_id, warnings = await engine.containers.create(engine.tenant, request)
-    warnings += await image_warnings(engine, container_id)
     return json_response({"Id": container_id, "Warnings": [*parsed.warnings, *warnings]}, 201)
 
 

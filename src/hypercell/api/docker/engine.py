@@ -11,7 +11,7 @@ from hypercell.api.docker.facts import Facts
 from hypercell.api.http import Request
 from hypercell.base.config import Config
 from hypercell.base.metrics import Counter, Metric
-from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events
+from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Volumes
 from hypercell.images.contract import Images, Registries
 from hypercell.node.network import Network
 
@@ -23,6 +23,7 @@ def new_pulls() -> Counter:
 @dataclass(slots=True)
 class Engine:
     containers: Containers
+    volumes: Volumes
     images: Images
     registries: Registries
     events: Events
@@ -31,8 +32,6 @@ class Engine:
     facts: Facts = field(default_factory=Facts)
     tenant: str = OPERATOR_TENANT
     """The local socket is the operator."""
-    image_warnings: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """By image id: see `create.image_warnings`."""
     machine: Callable[[], list[Metric]] = list
     """What the machine that containers run on is counted by."""
     pulls: Counter = field(default_factory=new_pulls)

@@ -17,6 +17,7 @@ from hypercell.api.docker.events import stream_events
 from hypercell.api.docker.image_view import summary_json as image_json
 from hypercell.api.docker.times import rfc3339
 from hypercell.api.docker.version import NEWEST_TEXT, OLDEST_TEXT
+from hypercell.api.docker.volumes import DRIVER, volume_json
 from hypercell.api.http import Response, Route, Version, json_response
 from hypercell.base.errors import InvalidArgument
 from hypercell.cloud.contract import Status
@@ -85,7 +86,7 @@ async def info(call: Call) -> Response:
         "Images": len(images),
         "Driver": "erofs",
         "DriverStatus": [["Backing", str(engine.config.root)], *([k, v] for k, v in facts.hypervisor().items())],
-        "Plugins": {"Volume": [], "Network": ["bridge", "null"], "Authorization": None, "Log": list(DRIVERS)},
+        "Plugins": {"Volume": [DRIVER], "Network": ["bridge", "null"], "Authorization": None, "Log": list(DRIVERS)},
         "MemoryLimit": True,
         "SwapLimit": False,
         "CpuCfsPeriod": True,
@@ -193,7 +194,7 @@ async def disk_usage(call: Call) -> Response:
         views = await engine.containers.list(engine.tenant, all=True, size=True)
         document["Containers"] = [container_json(view, view.request.image, call.version, True) for view in views]
     if "volume" in wanted:
-        document["Volumes"] = []
+        document["Volumes"] = [volume_json(view) for view in await engine.volumes.list(engine.tenant, sizes=True)]
     if "build-cache" in wanted:
         document["BuildCache"] = []
     return json_response(document)

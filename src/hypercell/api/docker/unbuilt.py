@@ -23,7 +23,7 @@ _UNBUILT = {
         "POST /networks/{name}/disconnect",
         "DELETE /networks/{name}",
     ],
-    "volumes": ["POST /volumes/create", "PUT /volumes/{name}"],
+    "volumes of a swarm": ["PUT /volumes/{name}"],
     "plugins": [
         "GET /plugins/privileges",
         "POST /plugins/pull",

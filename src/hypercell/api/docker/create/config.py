@@ -7,6 +7,7 @@ import posixpath
 from typing import Any
 
 from hypercell.api.docker.create.health import parse_health
+from hypercell.api.docker.create.mounts import parse_volumes
 from hypercell.api.docker.create.ports import parse_port
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
@@ -24,7 +25,6 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
     for name in _ECHOED_LISTS:
         if values := fields.texts(name):
             echo[name] = list(values)
-    _refuse_volumes(fields)
     if fields.text("MacAddress"):
         raise Unsupported("MacAddress cannot be chosen yet", "leave it out: every container gets one of its own")
     request = {
@@ -43,6 +43,7 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
         "stop_signal": fields.text("StopSignal", limit=32),
         "stop_timeout": fields.optional_number("StopTimeout", low=-1, high=1 << 31),
         "health": parse_health(fields),
+        "volumes": parse_volumes(fields),
         "shell": fields.texts("Shell") or (),
         "exposed": tuple(parse_port(port, fields.name("ExposedPorts")) for port in fields.mapping("ExposedPorts")),
     }
@@ -80,8 +81,3 @@ def _host_name(fields: Fields, key: str) -> str:
     if key == "Hostname" and len(name) > 64:
         raise InvalidArgument(f"{key}: longer than 64 characters")
     return name
-
-
-def _refuse_volumes(fields: Fields) -> None:
-    if volumes := fields.mapping("Volumes"):
-        raise Unsupported(f"Volumes ({next(iter(volumes))}) are not built yet", "files live in the container itself")

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Any
 
 from hypercell.api.docker.create.logging import parse_logging
+from hypercell.api.docker.create.mounts import parse_host_mounts
 from hypercell.api.docker.create.networking import parse_names, parse_network_mode
 from hypercell.api.docker.create.ports import parse_bindings
 from hypercell.api.docker.create.refused import (
@@ -18,7 +18,7 @@ from hypercell.api.docker.create.refused import (
 from hypercell.api.docker.create.resources import parse_disk_size, parse_resources, parse_ulimits
 from hypercell.api.docker.create.security import parse_capabilities, parse_isolation, parse_security_options
 from hypercell.api.docker.documents import Fields
-from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.base.errors import InvalidArgument
 from hypercell.cloud.contract import RestartPolicy
 
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -71,7 +71,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "oom_score_adj": _oom_score(fields),
         "sysctls": fields.text_mapping("Sysctls"),
         "read_only": fields.flag("ReadonlyRootfs"),
-        "tmpfs": {**_tmpfs(fields), **_mounts(fields, echo)},
+        **parse_host_mounts(fields, echo),
         "shm_size": fields.number("ShmSize", low=0) or _DEFAULT_SHM,
         "no_shm": modes["IpcMode"] == "none",
         "vm_namespaces": vm_namespaces(modes),
@@ -119,49 +119,3 @@ def _oom_score(fields: Fields) -> int:
     if not -1000 <= score <= 1000:
         raise InvalidArgument(f"Invalid value {score}, range for oom score adj is [-1000, 1000]")
     return score
-
-
-def _tmpfs(fields: Fields) -> dict[str, str]:
-    return {_target(path): options for path, options in fields.text_mapping("Tmpfs").items()}
-
-
-def _mounts(fields: Fields, echo: dict[str, Any]) -> dict[str, str]:
-    """`Mounts`, the long spelling; those of type tmpfs mean the same as `Tmpfs`."""
-    mounts: dict[str, str] = {}
-    for mount in fields.objects("Mounts"):
-        kind = mount.text("Type", limit=32)
-        if kind != "tmpfs":
-            raise Unsupported(f"{mount.name('Type')} {kind!r} is not built yet", "tmpfs is")
-        target = _target(mount.text("Target"))
-        options = ["ro"] if mount.flag("ReadOnly") else []
-        mount.text("Source")
-        mount.text("Consistency")
-        wishes = mount.object("TmpfsOptions")
-        if wishes is not None:
-            size, mode = wishes.number("SizeBytes", low=0), wishes.number("Mode", low=0, high=0o7777)
-            options += [f"size={size}"] if size else []
-            options += [f"mode={mode:o}"] if mode else []
-            options += _tmpfs_flags(wishes)
-            wishes.finish()
-        mount.finish()
-        mounts[target] = ",".join(options)
-        echo.setdefault("Mounts", []).append({"Type": "tmpfs", "Target": target})
-    return mounts
-
-
-def _tmpfs_flags(wishes: Fields) -> list[str]:
-    flags = []
-    for item in wishes.items("Options", limit=32):
-        if not isinstance(item, list) or not 1 <= len(item) <= 2 or not all(isinstance(word, str) for word in item):
-            raise InvalidArgument(f"{wishes.name('Options')}: must be a list of [name] or [name, value]")
-        flags.append("=".join(item))
-    return flags
-
-
-def _target(path: str) -> str:
-    if not path.startswith("/"):
-        raise InvalidArgument(f"invalid mount path: '{path[:200]}' mount path must be absolute")
-    clean = "/" + posixpath.normpath(path).lstrip("/")
-    if clean == "/":
-        raise InvalidArgument("invalid specification: destination can't be '/'")
-    return clean

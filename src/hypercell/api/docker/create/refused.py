@@ -9,11 +9,8 @@ from __future__ import annotations
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
 
-_VOLUMES = "copy files with `docker cp`; the container's own files survive stop and start"
 _BLOCK_IO = "the size of the container bounds what it may use"
 _NOT_BUILT = {
-    "Binds": _VOLUMES,
-    "VolumesFrom": _VOLUMES,
     "Links": "containers reach each other by address",
     "Devices": "a container runs in a VM of its own, which has none of the host's devices",
     "DeviceRequests": "a container runs in a VM of its own, which has none of the host's devices",
@@ -71,7 +68,7 @@ def check_modes(fields: Fields) -> dict[str, str]:
         raise InvalidArgument(f"unknown or invalid runtime name: {runtime[:100]}", "there is one: hypercell")
     driver = fields.text("VolumeDriver")
     if driver not in ("", "local"):
-        raise Unsupported(f"{fields.name('VolumeDriver')} {driver[:100]!r} is not built yet", _VOLUMES)
+        raise Unsupported(f"{fields.name('VolumeDriver')} {driver[:100]!r} is not built yet", "there is: local")
     return modes
 
 
