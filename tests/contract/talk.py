@@ -114,6 +114,8 @@ class Talk:
         """Leave the engine as it was found."""
         for item in _listed(self._quiet("GET", "/containers/json?all=1")):
             self._quiet("DELETE", f"/containers/{item['Id']}?force=1&v=1")
+        for item in _listed(self._quiet("GET", "/volumes")["Volumes"]):
+            self._quiet("DELETE", f"/volumes/{item['Name']}")
         for item in _listed(self._quiet("GET", "/images/json")):
             tags = item["RepoTags"] or []
             # By its id goes what has no name, or what is called `<none>:<none>`.

@@ -6,11 +6,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 
-from tests.contract.scenarios import containers, errors, execs, files, images, lists, refusals, states, streams, system
+from tests.contract.scenarios import (
+    containers,
+    contents,
+    errors,
+    execs,
+    files,
+    images,
+    lists,
+    refusals,
+    states,
+    streams,
+    system,
+    volumes,
+)
 from tests.contract.talk import Talk
 
 Scenario = Callable[[Talk], None]
-_MODULES = (containers, errors, execs, files, images, lists, refusals, states, streams, system)
+_MODULES = (containers, contents, errors, execs, files, images, lists, refusals, states, streams, system, volumes)
 
 SCENARIOS: dict[str, Scenario] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
