@@ -104,8 +104,6 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     [
         "build .",
         "checkpoint box",
-        "volume create",
-        "volume",
         "network create x",
         "image build .",
     ],
@@ -135,8 +133,19 @@ def test_h_is_the_host_name_of_a_new_container(verb: str) -> None:
     assert (context.params["hostname"], context.params["command"]) == ("foo", ("hostname",))
 
 
-def test_a_mount_is_refused_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("mount", "words"),
+    [
+        ("type=volume,src=data", "target is required"),
+        ("type=volume,src=data,dst=/data,odd=1", "unexpected key 'odd'"),
+        ("type=volume,dst", "write it as key=value"),
+        ("dst=/data,readonly=perhaps", "neither true nor false"),
+        ("type=tmpfs,dst=/t,tmpfs-mode=rwx", "no octal number"),
+        ("type=tmpfs,dst=/t,tmpfs-size=much", "invalid size"),
+    ],
+)
+def test_a_mount_that_makes_no_sense_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mount: str, words: str
 ) -> None:
-    assert ends_with(monkeypatch, "run", "--mount", "type=bind,src=/a,dst=/b", "busybox") == 125
-    assert "volumes are not built yet" in capsys.readouterr().err
+    assert ends_with(monkeypatch, "run", "--mount", mount, "busybox") == 125
+    assert words in capsys.readouterr().err

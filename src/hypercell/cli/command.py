@@ -16,7 +16,10 @@ from hypercell.cli.client import ApiError, Client, lost
 from hypercell.cli.exit import NOT_RUN, Exit, refusal
 
 _MODULES = {
-    **{name: name for name in ("run", "exec", "attach", "ps", "logs", "top", "stats", "inspect", "events", "system")},
+    **{
+        name: name
+        for name in ("run", "exec", "attach", "ps", "logs", "top", "stats", "inspect", "events", "system", "volume")
+    },
     **dict.fromkeys(("start", "stop", "kill", "restart", "pause", "unpause", "wait", "rm", "rename"), "lifecycle"),
     **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
     "commit": "commit",
@@ -30,7 +33,7 @@ _DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "sear
 # fmt: off
 _UNBUILT = frozenset({
     "bake", "build", "builder", "buildx", "checkpoint", "compose", "config", "context",
-    "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust", "volume",
+    "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
@@ -77,7 +80,7 @@ def _unbuilt(args: list[str]) -> str:
     """The words of *args* that are a command of docker's which is not built; empty if there are none."""
     word, below = args[0], args[1] if len(args) > 1 else ""
     if word in _UNBUILT:
-        return f"{word} {below}" if word == "volume" and below and not below.startswith("-") else word
+        return word
     return f"{word} {below}" if below in _UNBUILT_BELOW.get(word, ()) else ""
 
 

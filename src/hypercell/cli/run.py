@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from hypercell.cli import health, parse, terminal
+from hypercell.cli import health, mounts, parse, terminal
 from hypercell.cli.attach import Waiter, converse, open_attach
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit, start_failure
@@ -21,11 +21,6 @@ from hypercell.cli.progress import pull
 
 # docker's -h is another option of these two.
 _SETTINGS = {"allow_interspersed_args": False, "help_option_names": ["--help"]}
-
-
-def _no_mounts(_context: click.Context, _option: click.Parameter, value: tuple[str, ...]) -> None:
-    if value:
-        raise click.BadOptionUsage("mount", "--mount: volumes are not built yet. --tmpfs PATH mounts memory.")
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -72,9 +67,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     *health.OPTIONS,
     click.option("-p", "--publish", multiple=True, metavar="[[IP:]HOST:]PORT[/PROTO]", help="Publish a port."),
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
-    # Offered by no help as long as the daemon refuses it, and says what to do instead.
-    click.option("-v", "--volume", multiple=True, hidden=True),
-    click.option("--mount", multiple=True, hidden=True, expose_value=False, callback=_no_mounts),
+    *mounts.OPTIONS,
     click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
     click.option("--network", default="", metavar="bridge|none", help="Its network."),
     click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
@@ -102,10 +95,10 @@ def _container_options(function: Any) -> Any:
 def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
     exposed, bindings = parse.ports(options["publish"])
     more, _ = parse.ports(options["expose"])
+    volumes, mounted = mounts.volumes(options)
     entrypoint = options["entrypoint"]
     host: dict[str, Any] = {
         "AutoRemove": options["rm"],
-        "Binds": list(options["volume"]) or None,
         "CapAdd": list(options["cap_add"]) or None,
         "CapDrop": list(options["cap_drop"]) or None,
         "Dns": list(options["dns"]),
@@ -135,6 +128,7 @@ def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
         "Sysctls": parse.pairs(options["sysctl"]) or None,
         "Tmpfs": {value.partition(":")[0]: value.partition(":")[2] for value in options["tmpfs"]} or None,
         "Ulimits": parse.ulimits(options["ulimit"]) or None,
+        **mounted,
     }
     if options["size"]:
         host["Annotations"] = {"io.hypercell.size": options["size"]}
@@ -158,6 +152,7 @@ def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
         "StopSignal": options["stop_signal"] or None,
         "StopTimeout": options["stop_timeout"],
         "Healthcheck": health.health_check(options),
+        **volumes,
         "HostConfig": host,
     }
 
@@ -222,6 +217,7 @@ def run_command(
     hypercell run --rm busybox echo hello
     hypercell run --rm -it busybox sh
     hypercell run -d --name web --size m1 -p 8080:80 nginx
+    hypercell run --rm -v data:/data busybox ls /data
     hypercell run -d --health-cmd "wget -qO- localhost || exit 1" --health-interval 10s nginx
     """
     keys = terminal.detach_sequence(detach_keys)

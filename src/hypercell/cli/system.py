@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import hypercell
-from hypercell.cli import output
+from hypercell.cli import output, volume
 from hypercell.cli.client import ApiError, Client
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import FORMAT, filter_query
@@ -153,11 +153,14 @@ def df_command(client: Client, template: str | None) -> None:
     total = found["LayersSize"]
     free = max(0, total - sum(image["Size"] for image in used))
     written = sum(item.get("SizeRw", 0) for item in containers)
+    volumes = found["Volumes"] or []
+    kept = [item["UsageData"]["Size"] for item in volumes]
+    loose = [item["UsageData"]["Size"] for item in volumes if not item["UsageData"]["RefCount"]]
     idle = sum(item.get("SizeRw", 0) for item in containers if item not in running)
     listed = [
         _df_row("Images", len(images), len(used), total, free),
         _df_row("Containers", len(containers), len(running), written, idle),
-        _df_row("Local Volumes", len(found.get("Volumes") or ()), 0, 0, 0),
+        _df_row("Local Volumes", len(kept), len(kept) - len(loose), sum(kept), sum(loose)),
         _df_row("Build Cache", 0, 0, 0, 0),
     ]
     output.rows(listed, _DF, template)
@@ -177,26 +180,31 @@ def _df_row(kind: str, count: int, active: int, size: int, reclaimable: int) -> 
 @system_command.command("prune")
 @click.option("-a", "--all", "everything", is_flag=True, help="All unused images, not only untagged ones.")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@click.option("--volumes", is_flag=True, help="Unused volumes too that nobody has named.")
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Only matching ones.")
 @click.pass_obj
-def prune_command(client: Client, everything: bool, force: bool, filters: tuple[str, ...]) -> None:
+def prune_command(client: Client, everything: bool, force: bool, volumes: bool, filters: tuple[str, ...]) -> None:
     """Remove stopped containers and unused images.
 
     \b
     hypercell system prune -f
+    hypercell system prune --volumes
     """
     which = "all images without a container" if everything else "all untagged images"
+    which += " and all anonymous volumes without one" if volumes else ""
     if not (force or click.confirm(f"This will remove all stopped containers and {which}. Continue?")):
         return
     wanted = filter_query(filters)
     containers = client.call("POST", "/containers/prune", {"filters": wanted})
-    images = client.call("POST", "/images/prune", {"filters": {**wanted, "dangling": ["0" if everything else "1"]}})
     if containers["ContainersDeleted"]:
         click.echo("Deleted Containers:\n" + "\n".join(containers["ContainersDeleted"]) + "\n")
+    freed = volume.prune(client, {key: wanted[key] for key in wanted if key != "until"}) if volumes else 0
+    images = client.call("POST", "/images/prune", {"filters": {**wanted, "dangling": ["0" if everything else "1"]}})
     if images["ImagesDeleted"]:
         click.echo("Deleted Images:")
         for entry in images["ImagesDeleted"]:
             for verb, what in entry.items():
                 click.echo(f"{verb.lower()}: {what}")
         click.echo()
-    click.echo(f"Total reclaimed space: {output.size(containers['SpaceReclaimed'] + images['SpaceReclaimed'])}")
+    freed += containers["SpaceReclaimed"] + images["SpaceReclaimed"]
+    click.echo(f"Total reclaimed space: {output.size(freed)}")
