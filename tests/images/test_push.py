@@ -16,7 +16,7 @@ from hypercell.base.config import Config
 from hypercell.base.errors import Forbidden, HypercellError, InvalidArgument, NotFound, Unauthorized, Unavailable
 from hypercell.images.contract import Credentials, Progress
 from hypercell.images.registries import RegistryClient
-from hypercell.images.registry.login import domain_of
+from hypercell.images.registry.domains import domain_of
 from hypercell.images.registry.search import split
 from hypercell.images.store import ImageStore
 from tests.images.conftest import QUICK

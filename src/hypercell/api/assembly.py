@@ -16,7 +16,9 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import VmFailed
 from hypercell.cloud import codec, open_cloud
+from hypercell.cloud.contract import OPERATOR_TENANT
 from hypercell.cloud.sample import sample
+from hypercell.engines.build import Builder
 from hypercell.images.registries import RegistryClient
 from hypercell.images.store import open_store
 from hypercell.node import open_node
@@ -52,8 +54,19 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
         facts = Facts(machine_id=engine_id(config), hypervisor=lambda: told)
         machine = partial(metrics, node)
         registries = RegistryClient(config)
+        builds = Builder(config, cloud.containers, images)
+        await builds.open(OPERATOR_TENANT)
         yield Engine(
-            cloud.containers, cloud.volumes, images, registries, cloud.events, network, config, facts, machine=machine
+            cloud.containers,
+            cloud.volumes,
+            images,
+            registries,
+            cloud.events,
+            network,
+            config,
+            builds,
+            facts,
+            machine=machine,
         )
 
 

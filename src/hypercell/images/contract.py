@@ -213,6 +213,12 @@ class Images(Protocol):
 
     async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]: ...
 
+    async def prune_steps(
+        self, tenant: str, everything: bool, keep: Callable[[Image], bool]
+    ) -> tuple[builtins.list[tuple[str, str]], int]:
+        """The nameless images that steps of builds made; without *everything*, none that others were made of and that
+        would be found again by a build of these."""
+
     async def root(self, image_id: str) -> RootImage:
         """The merged root file of an image that is here; built on the spot if it was lost."""
 

@@ -25,6 +25,12 @@ def made_by(tx: Transaction, tenant: str, parent: str, step: str) -> list[str]:
     return [row[0] for row in rows if digests.is_digest(row[0])]
 
 
+def steps(tx: Transaction, tenant: str) -> set[str]:
+    """Ids of the images that steps of builds made."""
+    rows = tx.execute("SELECT image_id FROM image_lineage WHERE tenant = ? AND step <> ''", (tenant,))
+    return {row[0] for row in rows}
+
+
 def parents(tx: Transaction, tenant: str) -> dict[str, str]:
     """By image id, of those images whose parent is still here."""
     rows = tx.execute(

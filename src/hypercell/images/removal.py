@@ -108,6 +108,16 @@ def _conflict(record: Record, means: str, reason: str) -> Conflict:
     return Conflict(f"conflict: unable to delete {short(record.id)} ({means}) - {reason}")
 
 
+def forget(tx: Transaction, tenant: str, victims: list[Record]) -> list[Removed]:
+    """Delete these nameless images, whatever was made of them; but none that is no longer what it was."""
+    removed: list[Removed] = []
+    for victim in victims:
+        if metadata.by_id(tx, tenant, victim.id) == victim:
+            chains = metadata.delete(tx, tenant, victim.id)
+            removed += [("deleted", victim.id), *(("deleted", chain_id) for chain_id in chains)]
+    return removed
+
+
 def prune(tx: Transaction, tenant: str, victims: list[Record], free: set[str]) -> list[Removed]:
     """Delete these images and all their names, with those of the *free* ones that they were made of; but none that is
     no longer what it was when it was judged, or that others were made of."""

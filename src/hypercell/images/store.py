@@ -282,6 +282,24 @@ class ImageStore:
         removed = await self._db.run(lambda tx: removal.prune(tx, tenant, victims, free))
         return removed, await self._sweep()
 
+    async def prune_steps(
+        self, tenant: str, everything: bool, keep: Callable[[Image], bool]
+    ) -> tuple[builtins.list[tuple[str, str]], int]:
+        steps = await self._db.run(lambda tx: lineage.steps(tx, tenant))
+        if not everything:
+            return await self.prune(tenant, lambda image: not image.dangling or image.id not in steps or keep(image))
+        records = await self._db.run(lambda tx: metadata.every(tx, tenant))
+        victims = [
+            record
+            for record in records
+            if record.id in steps
+            and not record.names
+            and not keep(self._image(self._legible(record), {}))
+            and not self.in_use(record.id)
+        ]
+        removed = await self._db.run(lambda tx: removal.forget(tx, tenant, victims))
+        return removed, await self._sweep()
+
     async def root(self, image_id: str) -> RootImage:
         layers = await self._db.look(lambda tx: metadata.layers(tx, image_id))
         if not layers:

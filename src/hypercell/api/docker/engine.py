@@ -12,6 +12,7 @@ from hypercell.api.http import Request
 from hypercell.base.config import Config
 from hypercell.base.metrics import Counter, Metric
 from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Volumes
+from hypercell.engines.build import Builds
 from hypercell.images.contract import Images, Registries
 from hypercell.node.network import Network
 
@@ -29,6 +30,7 @@ class Engine:
     events: Events
     network: Network
     config: Config
+    builds: Builds
     facts: Facts = field(default_factory=Facts)
     tenant: str = OPERATOR_TENANT
     """The local socket is the operator."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from hypercell.api.docker.build import build_image
 from hypercell.api.docker.containers import prune_until
 from hypercell.api.docker.documents import Fields, load_json
 from hypercell.api.docker.engine import Call, Engine
@@ -82,6 +83,20 @@ async def prune_images(call: Call) -> Response:
     return json_response({"ImagesDeleted": _told(engine, removed) or None, "SpaceReclaimed": freed})
 
 
+async def prune_steps(call: Call) -> Response:
+    """The cache of builds is the images of their steps. With `all`, those that named images were made of too."""
+    engine = call.app
+    filters = Filters.parse(call.query.get("filters"), _PRUNE_FILTERS)
+    until = prune_until(filters)
+
+    def keep(image: Image) -> bool:
+        return bool(until and image.created_ns > until) or not filters.keeps_labels(image.config.labels)
+
+    removed, freed = await engine.images.prune_steps(engine.tenant, flag(call.query, "all"), keep)
+    told = [line["Deleted"] for line in _told(engine, removed) if "Deleted" in line]
+    return json_response({"CachesDeleted": told or None, "SpaceReclaimed": freed})
+
+
 async def save_one(call: Call) -> StreamResponse:
     return await _save(call, [call.params["name"]])
 
@@ -136,6 +151,8 @@ def _check_platforms(call: Call) -> None:
 
 ROUTES: list[Route[Engine]] = [
     Route("GET", "/images/json", list_images),
+    Route("POST", "/build", build_image, max_body=UNLIMITED, until_gone=True),
+    Route("POST", "/build/prune", prune_steps),
     Route("POST", "/images/create", create_image, max_body=UNLIMITED, until_gone=True),
     Route("POST", "/images/load", load_images, max_body=UNLIMITED, until_gone=True),
     Route("POST", "/images/prune", prune_images),

@@ -200,11 +200,6 @@ async def disk_usage(call: Call) -> Response:
     return json_response(document)
 
 
-async def prune_build_cache(call: Call) -> Response:
-    """Nothing builds yet, so nothing is cached; `docker system prune` asks all the same."""
-    return json_response({"CachesDeleted": None, "SpaceReclaimed": 0})
-
-
 ROUTES: list[Route[Engine]] = [
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", head_ping),
@@ -212,5 +207,4 @@ ROUTES: list[Route[Engine]] = [
     Route("GET", "/info", info),
     Route("GET", "/system/df", disk_usage),
     Route("GET", "/events", stream_events, until_gone=True),
-    Route("POST", "/build/prune", prune_build_cache),
 ]

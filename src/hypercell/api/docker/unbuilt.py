@@ -16,7 +16,7 @@ _UNBUILT = {
         "POST /containers/{name}/checkpoints",
         "DELETE /containers/{name}/checkpoints/{checkpoint}",
     ],
-    "building images": ["POST /build", "POST /build/cancel", "POST /session", "POST /grpc"],
+    "BuildKit": ["POST /build/cancel", "POST /session", "POST /grpc"],
     "networks of one's own": [
         "POST /networks/create",
         "POST /networks/{name}/connect",

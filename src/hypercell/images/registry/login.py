@@ -5,13 +5,12 @@ distribution's `spec/auth/token.md` for tokens that are kept)."""
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 from hypercell.base.config import Config
-from hypercell.base.errors import HypercellError, InvalidArgument, Unauthorized
-from hypercell.images import reference
+from hypercell.base.errors import HypercellError, Unauthorized
 from hypercell.images.contract import Credentials
 from hypercell.images.registry import refusals
+from hypercell.images.registry.domains import domain_of
 from hypercell.images.registry.endpoints import endpoints
 from hypercell.images.registry.patience import Limits
 from hypercell.images.registry.session import Session
@@ -32,21 +31,6 @@ async def login(config: Config, limits: Limits, credentials: Credentials) -> str
     if status != HTTPStatus.OK:
         raise _failed(f"{session.url}/v2/", status)
     return session.identity_token or credentials.identity_token
-
-
-def domain_of(address: str) -> str:
-    """The registry that *address* means: a domain, or a URL as docker's older clients write it. Raises
-    `InvalidArgument`."""
-    wrong = InvalidArgument(f"unable to parse server address: {address[:200]!r}", "name a registry: host[:port]")
-    if not address:
-        return reference.DEFAULT_DOMAIN
-    try:
-        domain = urlsplit(address if "://" in address else f"https://{address}").netloc
-    except ValueError:
-        raise wrong from None
-    if not reference.is_domain(domain):
-        raise wrong
-    return reference.DEFAULT_DOMAIN if domain == f"index.{reference.DEFAULT_DOMAIN}" else domain
 
 
 def _failed(url: str, status: int) -> HypercellError:
