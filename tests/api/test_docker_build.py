@@ -247,3 +247,67 @@ def test_memory_and_tmpfs_of_a_command_are_what_was_asked_for(daemon: Daemon, co
     built = build(daemon, context, dockerfile, "--memory", "64m", "--no-cache")
     assert "67108864\n" in built.stdout and "size=1024k" in built.stdout
     assert run(daemon, made(built), "ls /scratch") == ""
+
+
+def test_our_own_command_builds_as_dockers_does(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        f"FROM {IMAGE} AS a\nARG A\nCOPY . /all\nRUN echo $A; ls /all\nFROM a\nRUN false\n"
+    )
+    (context / "kept").touch()
+    (context / "dropped").touch()
+    (context / ".dockerignore").write_text("dropped\n")
+    words = ("build", "--network=none", "--build-arg", "A=given", "--target", "a", "-t", "ours:1", "--label", "a=b")
+    built = daemon.hypercell(*words, "--iidfile", str(context / "id"), str(context))
+    assert "given\nDockerfile\nkept\n" in built.stdout
+    assert config(daemon, "ours:1")["Id"] == (context / "id").read_text()
+    assert config(daemon, "ours:1")["Config"]["Labels"] == {"a": "b"}
+    failed = daemon.hypercell("build", "--network=none", str(context), check=False)
+    assert failed.returncode == 1 and "returned a non-zero code: 1" in failed.stderr
+    quiet = daemon.hypercell("build", "-q", "-", input=f"FROM {IMAGE}\n")
+    assert quiet.stdout.strip() == config(daemon, IMAGE)["Id"]
+
+
+def waiting(daemon: Daemon, context: Path) -> subprocess.Popen[bytes]:
+    """A build that waits for ever in its only command."""
+    (context / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN sleep 1000\n")
+    building = daemon.background("build", "--no-cache", "--network=none", str(context))
+    while "Up" not in daemon.docker("ps").stdout:
+        assert building.poll() is None
+    return building
+
+
+def test_a_client_that_goes_takes_its_build_along(daemon: Daemon, context: Path) -> None:
+    building = waiting(daemon, context)
+    building.kill()
+    building.wait()
+    while containers(daemon):
+        pass
+
+
+def test_builds_do_not_disturb_each_other(daemon: Daemon, tmp_path: Path) -> None:
+    started = []
+    for number in range(3):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        (directory / "file").write_text(f"{number}\n")
+        (directory / "Dockerfile").write_text(
+            f"FROM {IMAGE}\nRUN echo same >/same\nCOPY file /\nRUN cat /file >>/same\n"
+        )
+        words = ("build", "--no-cache", "--network=none", "-t", f"together:{number}", str(directory))
+        started.append(daemon.background(*words))
+    assert [each.wait(100) for each in started] == [0, 0, 0]
+    assert [run(daemon, f"together:{number}", "cat /same") for number in range(3)] == [
+        f"same\n{number}\n" for number in range(3)
+    ]
+
+
+def test_a_daemon_that_comes_back_removes_what_a_build_has_left(tmp_path: Path, context: Path) -> None:
+    with running(tmp_path / "d", bridge="hcbuild1", subnet="172.28.0.0/16", pool_memory=0) as own:
+        load_busybox(own)
+        building = waiting(own, context)
+        own.kill()
+        building.wait()
+        own.start()
+        assert containers(own) == ""
+        own.docker("system", "prune", "-af")
+        assert own.leftovers() == []

@@ -102,10 +102,9 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "build .",
+        "builder",
         "checkpoint box",
         "network create x",
-        "image build .",
     ],
 )
 def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(

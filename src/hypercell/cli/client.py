@@ -20,10 +20,12 @@ Query = Mapping[str, Any]
 class ApiError(Exception):
     """The server refused (`status`), or could not be reached (`status` 0)."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    def __init__(self, message: str, status: int = 0, code: int = 0) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
+        self.code = code
+        """Of the program whose end it is."""
 
     @property
     def said(self) -> str:
@@ -122,7 +124,8 @@ class Client:
             if line.strip():
                 value = json.loads(line)
                 if isinstance(value, dict) and "error" in value:
-                    raise ApiError(str(value["error"]), 500)
+                    code = (value.get("errorDetail") or {}).get("code")
+                    raise ApiError(str(value["error"]), 500, code if isinstance(code, int) else 0)
                 yield value
 
     def hijack(self, path: str, query: Query | None = None, body: Any = None) -> tuple[socket.socket, bytes, bool]:

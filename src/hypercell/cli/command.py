@@ -23,6 +23,7 @@ _MODULES = {
     **dict.fromkeys(("start", "stop", "kill", "restart", "pause", "unpause", "wait", "rm", "rename"), "lifecycle"),
     **dict.fromkeys(("images", "pull", "load", "save", "import", "tag", "rmi", "history"), "images"),
     "commit": "commit",
+    "build": "build",
     **dict.fromkeys(("push", "login", "logout"), "registry"),
     **dict.fromkeys(("info", "version", "doctor"), "system"),
     **dict.fromkeys(("diff", "export"), "files"),
@@ -32,13 +33,12 @@ _DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "sear
 """What the daemon serves and this command has no word for."""
 # fmt: off
 _UNBUILT = frozenset({
-    "bake", "build", "builder", "buildx", "checkpoint", "compose", "config", "context",
+    "bake", "builder", "buildx", "checkpoint", "compose", "config", "context",
     "manifest", "node", "plugin", "secret", "service", "stack", "swarm", "trust",
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
 _UNBUILT_BELOW = {
-    "image": frozenset({"build"}),
     "network": frozenset({"connect", "create", "disconnect", "remove", "rm"}),
 }
 
