@@ -19,19 +19,6 @@ from hypercell.images import reference
 from hypercell.images.contract import Credentials
 from hypercell.images.registry.domains import domain_of
 
-_NUMBERS = {
-    "Memory": "memory",
-    "MemorySwap": "memswap",
-    "CpuShares": "cpushares",
-    "CpuPeriod": "cpuperiod",
-    "CpuQuota": "cpuquota",
-}
-_UNBUILT = {
-    "remote": ("building from a URL", "send the context as a tar"),
-    "outputs": ("an output of a build other than the image", "leave --output out, and save or export the image"),
-    "cpusetcpus": ("choosing CPUs", "limit them with --cpu-quota"),
-    "cpusetmems": ("choosing memory nodes", "leave it out"),
-}
 _LONGEST_HEADER = 1024 * 1024
 
 
@@ -39,7 +26,14 @@ def parse_build(call: Call) -> BuildRequest:
     """Raises `InvalidArgument`, `Unsupported`."""
     query = call.query
     _refuse(query)
-    resources = parse_resources(Fields({key: number(query, name) for key, name in _NUMBERS.items()}, "query"))
+    asked = {
+        "Memory": number(query, "memory"),
+        "MemorySwap": number(query, "memswap"),
+        "CpuShares": number(query, "cpushares"),
+        "CpuPeriod": number(query, "cpuperiod"),
+        "CpuQuota": number(query, "cpuquota"),
+    }
+    resources = parse_resources(Fields(asked, "query"))
     return BuildRequest(
         dockerfile=query.get("dockerfile"),
         tags=tuple(_tag(name) for name in query.all("t") if name),
@@ -69,13 +63,19 @@ def _refuse(query: Query) -> None:
         )
     if flag(query, "squash"):
         raise Unsupported("squashing is not built", "leave --squash out, or build in stages")
-    for name, (what, hint) in _UNBUILT.items():
-        if query.get(name) not in ("", "null", "[]"):
-            raise Unsupported(f"{what} is not built", hint)
+    _refuse_value(query.get("remote"), "building from a URL", "send the context as a tar")
+    _refuse_value(query.get("outputs"), "an output other than the image", "leave --output out, and save the image")
+    _refuse_value(query.get("cpusetcpus"), "choosing CPUs", "limit them with --cpu-quota")
+    _refuse_value(query.get("cpusetmems"), "choosing memory nodes", "leave it out")
     if _json(query, "securityopt"):
         raise Unsupported(
             "security options of a build are not built", "each command has a VM of its own: leave them out"
         )
+
+
+def _refuse_value(value: str, what: str, hint: str) -> None:
+    if value not in ("", "null", "[]"):
+        raise Unsupported(f"{what} is not built", hint)
 
 
 def _json(query: Query, name: str) -> Any:

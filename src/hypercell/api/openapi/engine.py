@@ -165,10 +165,6 @@ OPERATIONS: Descriptions = {
             ),
         ),
     ),
-    "POST /build/prune": Operation(
-        "Remove what builds have cached",
-        {200: json(record({"CachesDeleted": maybe(TEXTS), "SpaceReclaimed": INTEGER}))},
-    ),
     "GET /plugins": Operation("List plugins", {200: json(listed({"type": "object"}))}),
     "GET /plugins/{name}/json": Operation("Inspect a plugin", {}, (404,)),
     "GET /metrics": Operation("Figures for Prometheus", {200: raw("text/plain")}),

@@ -17,7 +17,7 @@ from hypercell.api.openapi.operation import (
     text,
     texts,
 )
-from hypercell.api.openapi.schema import INTEGER, TEXT, listed, maybe, named, record
+from hypercell.api.openapi.schema import INTEGER, TEXT, TEXTS, listed, maybe, named, record
 
 _TAR = "application/x-tar"
 _CREDENTIALS = (Parameter("X-Registry-Auth", TEXT, "base64url of JSON: username, password, or a token"),)
@@ -34,6 +34,46 @@ OPERATIONS: Descriptions = {
             filters("before", "dangling", "label", "reference", "since", "until"),
             text("filter", "before API 1.41"),
         ),
+    ),
+    "POST /build": Operation(
+        "Build an image from a Dockerfile and its context",
+        {200: lines("what is said and written, and the ids of what is made; an error in the middle is one of them")},
+        (401, 404, 409, 500, 501, 503),
+        (
+            text("dockerfile", "its path in the context; `Dockerfile`"),
+            texts("t", "names of the image"),
+            text("buildargs", "JSON: an object of strings and null"),
+            text("labels", "JSON: an object of strings"),
+            text("target", "the stage that is to be built"),
+            flag("nocache", "carry out every step"),
+            flag("pull", "ask registries for newer images"),
+            flag("q", "say the id alone"),
+            flag("rm", "say that containers are removed; usual"),
+            text("platform", "`linux/amd64`"),
+            integer("memory", "bytes, of each command"),
+            integer("memswap"),
+            integer("cpushares"),
+            integer("cpuperiod"),
+            integer("cpuquota"),
+            integer("shmsize"),
+            text("ulimits", "JSON: a list of Name, Soft, Hard"),
+            text("networkmode", "`default` or `none`"),
+            texts("extrahosts", "`name:address`"),
+            text("version", "`1`: BuildKit is not built"),
+            flag("squash", "not built"),
+            text("remote", "not built"),
+            text("outputs", "not built"),
+            text("cpusetcpus", "not built"),
+            text("cpusetmems", "not built"),
+            text("securityopt", "not built"),
+        ),
+        (Parameter("X-Registry-Config", TEXT, "base64url of JSON: credentials by registry"),),
+        raw(_TAR, "application/octet-stream"),
+    ),
+    "POST /build/prune": Operation(
+        "Remove what builds have cached",
+        {200: json(record({"CachesDeleted": maybe(TEXTS), "SpaceReclaimed": INTEGER}))},
+        query=(flag("all", "what named images were made of too"), filters("dangling", "label", "label!", "until")),
     ),
     "POST /images/create": Operation(
         "Pull an image, or import a root file system",
