@@ -32,6 +32,8 @@ def only(text: str) -> object:
         ("RUN a \\\n  b \\  \n# c\n\n  c\nRUN d", [(1, "RUN", "a   b   c"), (6, "RUN", "d")]),
         ("RUN a\\\\\nRUN b", [(1, "RUN", "a\\\\"), (2, "RUN", "b")]),
         ("RUN a \\", [(1, "RUN", "a")]),
+        ("\\\n\\\n\nRUN a", [(1, "RUN", "a")]),
+        ("RUN a\n\\", [(1, "RUN", "a")]),
         ("RUN \\\n\\\nb", [(1, "RUN", "b")]),
         ("# escape=`\nRUN a\\\nRUN b`\nc", [(2, "RUN", "a\\"), (3, "RUN", "bc")]),
         ("# syntax=x\n# Escape = `\nRUN a`\nb", [(3, "RUN", "ab")]),

@@ -118,8 +118,8 @@ class IgnoreRules:
             if len(self._rules) > MAX_PATTERNS:
                 raise InvalidArgument(f".dockerignore has more than {MAX_PATTERNS} patterns")
 
-    def __bool__(self) -> bool:
-        return bool(self._rules)
+    def __len__(self) -> int:
+        return len(self._rules)
 
     @property
     def has_exceptions(self) -> bool:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from hypercell.api.docker.build_request import parse_build
@@ -28,7 +29,11 @@ async def build_image(call: Call) -> StreamResponse:
     told = _Told(request.quiet)
 
     async def work() -> None:
-        image_id = await engine.builds.build(engine.tenant, request, call.body.chunks(), told)
+        try:
+            image_id = await engine.builds.build(engine.tenant, request, call.body.chunks(), told)
+        except HypercellError:
+            await told.speak_up()
+            raise
         image = await engine.images.get(engine.tenant, image_id)
         for repository, tag in request.tags:
             publish(engine, "tag", f"{repository}:{tag or 'latest'}", image)
@@ -43,12 +48,21 @@ class _Told:
 
     def __init__(self, quiet: bool) -> None:
         self.lines: asyncio.Queue[Json] = asyncio.Queue(_WAITING)
+        self.begun = asyncio.Event()
         self._quiet = quiet
-        self.unsaid: list[str] = []
-        """What a quiet build has said, its beginning at least: an error is told with it."""
+        self._unsaid: deque[Json] = deque(maxlen=_WAITING)
+        """The last that a quiet build has said: an error is told behind it."""
 
     async def put(self, line: Json) -> None:
+        self.begun.set()
         await self.lines.put(line)
+
+    def left(self, following: asyncio.Future[Json]) -> Iterator[Json]:
+        """What was said last, when nothing more will be; *following* may have taken the first of it."""
+        if not following.cancelled():
+            yield following.result()
+        while not self.lines.empty():
+            yield self.lines.get_nowait()
 
     async def say(self, text: str) -> None:
         await self._stream(text, "", "")
@@ -60,11 +74,15 @@ class _Told:
     async def _stream(self, text: str, before: str, behind: str) -> None:
         for start in range(0, len(text), _PIECE):
             piece = text[start : start + _PIECE]
+            line: Json = {"stream": f"{before}{piece}{behind}"}
             if self._quiet:
-                if len(self.unsaid) < _WAITING:
-                    self.unsaid.append(piece)
+                self._unsaid.append(line)
             else:
-                await self.put({"stream": f"{before}{piece}{behind}"})
+                await self.put(line)
+
+    async def speak_up(self) -> None:
+        while self._unsaid:
+            await self.put(self._unsaid.popleft())
 
     async def made(self, image_id: str) -> None:
         if not self._quiet:
@@ -73,54 +91,58 @@ class _Told:
     def pulling(self, step: Progress) -> None:
         """A client that reads slowly skips some of a pull's progress."""
         if not self._quiet and self.lines.qsize() < _WAITING // 2:
+            self.begun.set()
             self.lines.put_nowait(progress_json(step))
 
 
 async def _answer(told: _Told, task: asyncio.Future[None]) -> StreamResponse:
     """Raises what the build raises before it has said anything."""
-    first = asyncio.ensure_future(told.lines.get())
+    begun = asyncio.ensure_future(told.begun.wait())
     try:
-        await _either(task, first)
-        if not first.done():
-            first.cancel()
+        await _either(task, begun)
+        if not told.begun.is_set():
             await task
     except BaseException:
-        first.cancel()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await _call_off(task)
         raise
-    return StreamResponse(_follow(told, task, first), content_type="application/json")
+    finally:
+        begun.cancel()
+    return StreamResponse(_follow(told, task), content_type="application/json")
 
 
-async def _follow(told: _Told, task: asyncio.Future[None], first: asyncio.Future[Json]) -> AsyncIterator[bytes]:
+async def _follow(told: _Told, task: asyncio.Future[None]) -> AsyncIterator[bytes]:
+    following = asyncio.ensure_future(told.lines.get())
     try:
-        following: asyncio.Future[Json] = first
         while True:
             await _either(task, following)
             if not following.done():
                 break
-            yield encode(await following)
+            yield encode(following.result())
             following = asyncio.ensure_future(told.lines.get())
-        following.cancel()
+        await _call_off(following)
+        for line in told.left(following):
+            yield encode(line)
         try:
             await task
         except HypercellError as error:
-            yield encode(_error(error, told))
+            yield encode(_error(error))
     finally:
-        # Whoever called it off waits until nothing of it is left.
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await _call_off(following, task)
 
 
 async def _either(one: asyncio.Future[Any], other: asyncio.Future[Any]) -> None:
     await asyncio.wait({one, other}, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _error(error: HypercellError, told: _Told) -> Json:
+async def _call_off(*futures: asyncio.Future[Any]) -> None:
+    """Returns when nothing of them goes on any more."""
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)
+
+
+def _error(error: HypercellError) -> Json:
     line: dict[str, Any] = error_json(error)
-    if told.unsaid:
-        text = "".join(told.unsaid) + line["error"]
-        line = {"errorDetail": {"message": text}, "error": text}
     if isinstance(error, BuildFailed):
         line["errorDetail"]["code"] = error.code
     return line

@@ -28,6 +28,7 @@ from hypercell.images import platforms
 from hypercell.images.archives.changes import DEFAULT_SHELL, Editor
 from hypercell.images.archives.words import expand
 from hypercell.images.contract import Image, Revision
+from hypercell.images.threads import in_thread
 
 MAX_TRIGGERS = 100
 
@@ -232,8 +233,9 @@ class Build:
         copying = Copying(step, self._context, self._staging, self._editor.expand, self._escape)
         with closing(copying):
             destination = posixpath.normpath(copying.destination) if copying.destination else ""
-            created_by = f"/bin/sh -c #(nop) {copying.verb} {copying.source(source_image)} in {destination} "
-            revision = self._revision(created_by, copying.key(source_image))
+            source = await in_thread(copying.source, source_image)
+            created_by = f"/bin/sh -c #(nop) {copying.verb} {source} in {destination} "
+            revision = self._revision(created_by, copying.key(source))
             working_dir = str(self._editor.run.get("WorkingDir") or "/")
             await self._step(
                 revision,

@@ -23,6 +23,7 @@ from hypercell.engines.build.parser import parse
 from hypercell.engines.build.plan import plan
 from hypercell.engines.build.staging import Staged, Staging
 from hypercell.images.contract import Images
+from hypercell.images.threads import in_thread
 
 _DEFAULT = "Dockerfile"
 _IGNORE = ".dockerignore"
@@ -47,7 +48,7 @@ class Builder:
     async def build(self, tenant: str, request: BuildRequest, context: AsyncIterator[bytes], progress: Progress) -> str:
         with ExitStack() as stack:
             staged = stack.enter_context(await self._staging.stage(context))
-            escape, instructions = parse(await _dockerfile(staged, request.dockerfile))
+            escape, instructions = await in_thread(parse, await _dockerfile(staged, request.dockerfile))
             made = plan(instructions, request.target)
             await _ignore(staged)
             bases = Bases(tenant, self._images, self._held, request, progress)
@@ -79,4 +80,4 @@ async def _ignore(staged: Staged) -> None:
     entry = staged.tree.entries.get(path) if path else None
     if entry is not None and entry.kind == "file":
         text = (await staged.read(entry, MAX_SIZE)).decode(errors="surrogateescape")
-        staged.tree.ignore(IgnoreRules(text.splitlines()))
+        await in_thread(staged.tree.ignore, IgnoreRules(text.splitlines()))

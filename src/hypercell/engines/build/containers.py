@@ -7,6 +7,7 @@ are a build's is nothing that a user can say, so that a daemon that comes back m
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import contextlib
 import logging
@@ -49,11 +50,21 @@ class BuildContainers:
             door=_MARK,
             **{"network": asked.network, "shm_size": asked.shm_size, **members},
         )
-        ident, _ = await self._containers.create(self._tenant, request)
+        ident = await self._created(request)
         try:
             yield ident
         finally:
             await finish(_remove(self._containers, self._tenant, ident))
+
+    async def _created(self, request: ContainerRequest) -> str:
+        """Whoever is called off meanwhile gets no container: none is left, though its making goes on to its end."""
+        creating = asyncio.ensure_future(self._containers.create(self._tenant, request))
+        try:
+            return (await finish(creating))[0]
+        except asyncio.CancelledError:
+            if not creating.cancelled() and creating.exception() is None:
+                await finish(_remove(self._containers, self._tenant, creating.result()[0]))
+            raise
 
     async def run(self, ident: str, progress: Progress) -> int:
         """Start it, tell what it writes, and wait for its end: its exit code."""

@@ -57,12 +57,12 @@ class Copying:
     def close(self) -> None:
         self._stack.close()
 
-    def key(self, source_image: str) -> list[object]:
-        """What tells it apart from others. *source_image*: the id of what `--from` names."""
-        return [self.verb, self.source(source_image), self._texts, self.destination, self.chown, self.mode]
+    def key(self, source: str) -> list[object]:
+        """What tells it apart from others. *source*: what `source` says."""
+        return [self.verb, source, self._texts, self.destination, self.chown, self.mode]
 
     def source(self, source_image: str) -> str:
-        """What is copied, by its content."""
+        """What is copied, by its content; from *source_image*, the id of what `--from` names, by its name. Blocks."""
         if source_image:
             return f"{source_image} {' '.join(self.sources)}"
         return checksum(self._items(self._context)) if self.sources else ""

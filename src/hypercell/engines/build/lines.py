@@ -10,7 +10,7 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.images.archives.changes import json_list
 from hypercell.images.archives.words import split
 
-MAX_SIZE = 4 << 20
+MAX_SIZE = 1 << 20
 """Bytes of a Dockerfile."""
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z][A-Za-z0-9]*)\s*=\s*(.+?)\s*")
 _HEREDOC = re.compile(r"[0-9]*<<(-?)([^<]+)")
@@ -86,13 +86,15 @@ class _Reader:
         while self._at < len(self._lines):
             first = self._lines[self._at].lstrip()
             self._at += 1
-            if first and not first.startswith("#"):
-                found.append(self._logical(first))
+            line = self._logical(first) if first and not first.startswith("#") else None
+            if line is not None:
+                found.append(line)
         if not found:
             raise InvalidArgument("the Dockerfile cannot be empty", "begin with FROM")
         return found
 
-    def _logical(self, first: str) -> Line:
+    def _logical(self, first: str) -> Line | None:
+        """None if there is nothing but continuations."""
         number = self._at
         pieces = []
         text: str | None = first
@@ -100,7 +102,9 @@ class _Reader:
             match = self._continues.fullmatch(text)
             pieces.append((match[1] or "") if match else text)
             text = self._continued() if match else None
-        name, *rest = "".join(pieces).strip().split(None, 1)
+        name, *rest = "".join(pieces).strip().split(None, 1) or [""]
+        if not name:
+            return None
         line = Line(number, name.upper(), rest[0] if rest else "")
         return Line(number, line.name, line.rest, tuple(self._heredocs(line)))
 

@@ -14,6 +14,8 @@ from hypercell.images.archives.changes import json_list
 from hypercell.images.archives.words import split
 
 MAX_INSTRUCTIONS = 5000
+MAX_FLAGS = 100
+"""Of one instruction."""
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _ARGUMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EDITS = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME")
@@ -63,6 +65,8 @@ def _flags(rest: str, escape: str, known: tuple[str, ...], name: str) -> tuple[_
         if key not in known:
             raise InvalidArgument(f"unknown flag: --{key[:50]} of {name}")
         flags.setdefault(key, []).append(value if equals else "true")
+        if sum(map(len, flags.values())) > MAX_FLAGS:
+            raise InvalidArgument(f"{name} has more than {MAX_FLAGS} flags")
     return flags, rest
 
 

@@ -7,7 +7,6 @@ ever becomes a path of this machine. Whatever becomes of the daemon, the staging
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -54,7 +53,7 @@ class Staged:
         """Of a file, in pieces of 64 KiB at most."""
         at, end = entry.offset, entry.offset + entry.size
         while at < end:
-            data = await asyncio.to_thread(os.pread, self._file.fileno(), min(_READ, end - at), at)
+            data = await in_thread(os.pread, self._file.fileno(), min(_READ, end - at), at)
             if not data:
                 raise OSError("the staging file is shorter than it was")
             at += len(data)

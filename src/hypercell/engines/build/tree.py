@@ -16,6 +16,8 @@ MAX_ENTRIES = 500_000
 MAX_NAMES = 128 << 20
 """Bytes of all paths, links and extended attributes."""
 _MAX_LINKS = 40
+_MOST_MATCHES = 10_000_000
+"""Of patterns with paths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,10 @@ class Tree:
         self._children.get(path.rpartition("/")[0], set()).discard(path)
 
     def ignore(self, rules: path_patterns.IgnoreRules) -> None:
-        """Directories stay for what is excepted below them, and go with the rest."""
+        """Directories stay for what is excepted below them, and go with the rest. Raises `InvalidArgument`."""
+        if len(rules) * len(self.entries) > _MOST_MATCHES:
+            words = f"{len(rules)} patterns of .dockerignore for {len(self.entries)} files are too many"
+            raise InvalidArgument(words, "exclude directories, or send less")
         for path in sorted(self.entries, reverse=True):
             if path and rules.excludes(path) and not self._children.get(path):
                 self.remove(path)

@@ -70,7 +70,8 @@ class Editor:
         return expand(word, self.environment, self.escape)
 
     def words(self, rest: str) -> list[str]:
-        return [self.expand(word) for word in split(rest, self.escape)]
+        environment = self.environment
+        return [expand(word, environment, self.escape) for word in split(rest, self.escape)]
 
     def command_line(self, rest: str) -> list[str]:
         """The exec form as it is, the shell form with its shell."""
