@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from types import ModuleType
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -82,37 +82,37 @@ def read_by(route: Route[Any]) -> tuple[set[str], set[str]]:
     """The query's fields and the headers (in lower case)."""
     query: set[str] = set()
     headers: set[str] = set()
-    for call, module in calls_below(route.handler):
+    for function, call in calls_below(route.handler):
         match call:
             case ast.Call(func=ast.Attribute(value=owner, attr="get" | "all"), args=[first, *_]) if is_query(owner):
-                query |= texts(first, module)
+                query |= texts(first, function)
             case ast.Call(func=ast.Name(), args=[owner, name, *_]) if is_query(owner):
-                query |= texts(name, module)
+                query |= texts(name, function)
             case ast.Call(func=ast.Attribute(attr="header"), args=[first, *_]):
-                headers |= {text.lower() for text in texts(first, module)}
+                headers |= {text.lower() for text in texts(first, function)}
     return query, headers
 
 
 def filters_of(handler: Callable[..., Any]) -> set[str]:
-    for call, module in calls_below(handler):
+    for function, call in calls_below(handler):
         match call:
             case ast.Call(func=ast.Attribute(value=ast.Name("Filters"), attr="parse"), args=[_, ast.Name(constant)]):
-                return set(getattr(module, constant))
+                return set(function.__globals__[constant])
     raise AssertionError(f"{handler} takes no filters")
 
 
-def calls_below(handler: Callable[..., Any]) -> Iterator[tuple[ast.Call, ModuleType]]:
+def calls_below(handler: Callable[..., Any]) -> Iterator[tuple[FunctionType, ast.Call]]:
     """The calls in *handler*, and in the functions of ours that get its request or the query of it."""
-    waiting, seen = [handler], {handler}
+    waiting: list[Any] = [handler]
+    seen = {handler}
     while waiting:
         function = waiting.pop()
-        module = sys.modules[function.__module__]
         for node in ast.walk(source(function)):
             if not isinstance(node, ast.Call):
                 continue
-            yield node, module
-            called = getattr(module, node.func.id, None) if isinstance(node.func, ast.Name) else None
-            ours = inspect.isfunction(called) and called.__module__.startswith("hypercell.api.docker")
+            yield function, node
+            called = function.__globals__.get(node.func.id) if isinstance(node.func, ast.Name) else None
+            ours = inspect.isfunction(called) and called.__module__.startswith("hypercell.api.")
             if ours and called not in seen and any(is_call(each) or is_query(each) for each in node.args):
                 seen.add(called)
                 waiting.append(called)
@@ -124,7 +124,7 @@ def source(function: Callable[..., Any]) -> ast.Module:
 
 
 def is_call(node: ast.expr) -> bool:
-    return isinstance(node, ast.Name) and node.id == "call"
+    return isinstance(node, ast.Name) and node.id in ("call", "request")
 
 
 def is_query(node: ast.expr) -> bool:
@@ -132,10 +132,20 @@ def is_query(node: ast.expr) -> bool:
     return name == "query"
 
 
-def texts(node: ast.expr, module: ModuleType) -> set[str]:
+def texts(node: ast.expr, function: FunctionType) -> set[str]:
+    """What *node* may be: a text, a lower-cased constant, or each text of a tuple that is gone through."""
     match node:
         case ast.Constant(str(text)):
             return {text}
         case ast.Call(func=ast.Attribute(value=ast.Name(constant), attr="lower")):
-            return {getattr(module, constant)}
+            return {function.__globals__[constant]}
+        case ast.Name(name):
+            return {
+                each.value
+                for loop in ast.walk(source(function))
+                if isinstance(loop, ast.comprehension | ast.For) and isinstance(loop.target, ast.Name)
+                if loop.target.id == name and isinstance(loop.iter, ast.Tuple)
+                for each in loop.iter.elts
+                if isinstance(each, ast.Constant)
+            }
     return set()

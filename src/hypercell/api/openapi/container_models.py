@@ -158,6 +158,7 @@ _CONSOLE = {**listed(INTEGER), "maxItems": 2}
 CONTAINERS: dict[str, Schema] = {
     "ContainerConfig": record(_CONFIG, _CONFIG_IF_SAID),
     "CreateRequest": wished(record(_WISHED)),
+    "CommitRequest": wished(record(_WISHED)) | {"additionalProperties": True},
     "Created": record({"Id": TEXT, "Warnings": TEXTS}),
     "ContainerInspection": record(
         {

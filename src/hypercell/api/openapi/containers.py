@@ -124,7 +124,7 @@ OPERATIONS: Descriptions = {
             flag("pause", "nothing of it runs meanwhile; usual"),
             texts("changes", "instructions of a Dockerfile for the image's configuration"),
         ),
-        body=json(named("ContainerConfig"), "what the image's configuration says instead of the container's"),
+        body=json(named("CommitRequest"), "what the image's configuration says instead of the container's"),
     ),
     "DELETE /containers/{name}": Operation(
         "Remove a container",
