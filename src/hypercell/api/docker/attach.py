@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`POST /containers/{id}/attach`, and the pump between a client's raw connection and a process's streams."""
+"""`POST /containers/{id}/attach`, the same as a WebSocket, and the pump between a client's connection and a process's
+streams."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypercell.api.docker.detach import KeyFilter, parse_keys
 from hypercell.api.docker.engine import Call
 from hypercell.api.docker.framing import frame, media_type
 from hypercell.api.docker.query import flag
 from hypercell.api.http import Hijack, RawStream
+from hypercell.api.http.handshake import accept
 from hypercell.base.errors import HypercellError
 from hypercell.cloud.contract import Attachment, Output
 
@@ -27,27 +29,63 @@ class Wires:
     multiplexed: bool
     keys: bytes
     """Detach keys; empty: none are looked for (no terminal)."""
+    half_close: bool = True
+    """The end of a client's input leaves it reading."""
 
 
 async def attach_container(call: Call) -> Hijack:
+    attachment, wires = await _attach(call)
+    ends_with_input = _end_of_input(call, attachment)
+
+    async def run(stream: RawStream) -> None:
+        await pump(stream, attachment, wires, ends_with_input)
+
+    return Hijack(run, media_type(attachment.tty, call.version, call.header("upgrade") != ""))
+
+
+async def attach_websocket(call: Call) -> Hijack:
+    """In messages, binary ones (text before API 1.28), that tell the outputs not apart: as dockerd."""
+    from hypercell.api.http.websocket import WebSocketStream  # hardly anybody asks for it
+
+    headers = accept(call)
+    attachment, wires = await _attach(call)
+    wires = replace(wires, multiplexed=False, half_close=False)
+    ends_with_input = _end_of_input(call, attachment)
+
+    async def run(stream: RawStream) -> None:
+        messages = WebSocketStream(stream, text=call.version < (1, 28))
+        with contextlib.suppress(ConnectionError):  # it closes in the middle of what we send
+            await pump(messages, attachment, wires, ends_with_input)
+            await messages.close()
+
+    return Hijack(run, protocol="websocket", headers=headers)
+
+
+async def _attach(call: Call) -> tuple[Attachment, Wires]:
     engine, query = call.app, call.query
-    name = call.params["name"]
     keys = parse_keys(query.get("detachKeys"))
     stdin, stdout, stderr = flag(query, "stdin"), flag(query, "stdout"), flag(query, "stderr")
     attachment = await engine.containers.attach(
-        engine.tenant, name, stdin, stdout, stderr, stream=flag(query, "stream"), logs=flag(query, "logs")
+        engine.tenant,
+        call.params["name"],
+        stdin,
+        stdout,
+        stderr,
+        stream=flag(query, "stream"),
+        logs=flag(query, "logs"),
     )
-    wires = Wires(stdin, stdout, stderr, not attachment.tty, keys if attachment.tty else b"")
+    return attachment, Wires(stdin, stdout, stderr, not attachment.tty, keys if attachment.tty else b"")
+
+
+def _end_of_input(call: Call, attachment: Attachment) -> Callable[[], Awaitable[bool]]:
+    engine, name = call.app, call.params["name"]
 
     async def ends_with_input() -> bool:
         # As dockerd: the end of input ends the whole attachment, unless the container's stdin is this client's.
         view = await engine.containers.inspect(engine.tenant, name)
         return attachment.tty or not view.request.stdin_once
 
-    async def run(stream: RawStream) -> None:
-        await pump(stream, attachment, wires, ends_with_input)
-
-    return Hijack(run, media_type(attachment.tty, call.version, call.header("upgrade") != ""))
+    return ends_with_input
 
 
 async def pump(
@@ -82,7 +120,9 @@ async def _feed(
         if keys is not None and keys.detached:
             await attachment.detach()
             return
-    if wires.stdin:
+    if not wires.half_close:
+        await attachment.detach()
+    elif wires.stdin:
         if await ends_with_input():
             await attachment.detach()
         else:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypercell.api.docker.archive import export_container, get_archive, put_archive, stat_archive
-from hypercell.api.docker.attach import attach_container
+from hypercell.api.docker.attach import attach_container, attach_websocket
 from hypercell.api.docker.changes import container_changes
 from hypercell.api.docker.commit import commit_container
 from hypercell.api.docker.container_list import list_containers
@@ -218,6 +218,7 @@ ROUTES: list[Route[Engine]] = [
     Route("POST", "/containers/{name}/wait", wait_container, until_gone=True),
     Route("GET", "/containers/{name}/logs", container_logs, until_gone=True),
     Route("POST", "/containers/{name}/attach", attach_container),
+    Route("GET", "/containers/{name}/attach/ws", attach_websocket),
     Route("GET", "/containers/{name}/top", container_top),
     Route("GET", "/containers/{name}/stats", container_stats, until_gone=True),
     Route("HEAD", "/containers/{name}/archive", stat_archive, until_gone=True),

@@ -10,7 +10,6 @@ from hypercell.api.http import Handler, Reply, Route
 from hypercell.base.errors import Unsupported
 
 _UNBUILT = {
-    "attaching over a WebSocket": ["GET /containers/{name}/attach/ws"],
     "checkpoints": [
         "GET /containers/{name}/checkpoints",
         "POST /containers/{name}/checkpoints",

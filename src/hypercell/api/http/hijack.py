@@ -52,9 +52,9 @@ async def run_hijack(channel: Channel, hijack: Hijack, upgrade: bool, leftover: 
     """Answer, hand the connection over, and return when the handler is done with it. Closing is the caller's."""
     lines = [
         "HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK",
-        f"Content-Type: {hijack.content_type}",
-        *(("Connection: Upgrade", "Upgrade: tcp") if upgrade else ()),
-        *(f"{name}: {value}" for name, value in headers),
+        *((f"Content-Type: {hijack.content_type}",) if hijack.content_type else ()),
+        *(("Connection: Upgrade", f"Upgrade: {hijack.protocol}") if upgrade else ()),
+        *(f"{name}: {value}" for name, value in (*hijack.headers, *headers)),
     ]
     # A client that is gone already is no exception: what the handler has opened for it, only `run` closes.
     with contextlib.suppress(ConnectionResetError):

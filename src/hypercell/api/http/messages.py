@@ -138,7 +138,9 @@ class Hijack:
     has it until it returns, then it is closed."""
 
     run: Callable[[RawStream], Awaitable[None]]
-    content_type: str
+    content_type: str = ""
+    protocol: str = "tcp"
+    headers: Headers = ()
 
 
 Reply = Response | StreamResponse | Hijack

@@ -38,6 +38,22 @@ OPERATIONS: Descriptions = {
         _ATTACH,
         _UPGRADE,
     ),
+    "GET /containers/{name}/attach/ws": Operation(
+        "Take the connection over for a container's streams, as a WebSocket",
+        {101: UPGRADED},
+        (404, 409, 500, 501),
+        _ATTACH,
+        tuple(
+            Parameter(name, TEXT, about)
+            for name, about in {
+                "Connection": "`Upgrade`",
+                "Upgrade": "`websocket`",
+                "Sec-WebSocket-Key": "16 random bytes in base64",
+                "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Protocol": "confirmed, whatever it is",
+            }.items()
+        ),
+    ),
     "GET /containers/{name}/logs": Operation(
         "Its output so far, and as it comes",
         {200: STREAM},
