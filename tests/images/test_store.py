@@ -174,8 +174,14 @@ async def test_an_image_that_a_container_uses_is_not_removed(store: ImageStore) 
         'conflict: unable to remove repository reference "app:1" (must force) - '
         f"container {'c' * 12} is using its referenced image {image.id[7:19]}"
     )
-    with pytest.raises(Conflict, match=f"image is being used by container {'c' * 12}"):
+    words = r"\(must be forced\) - image is being used by stopped container " + "c" * 12
+    with pytest.raises(Conflict, match=words):
         await store.remove("default", image.id)
+    store.runs = lambda each: each == container
+    words = r"\(cannot be forced\) - image is being used by running container " + "c" * 12
+    for force in (False, True):
+        with pytest.raises(Conflict, match=words):
+            await store.remove("default", image.id, force=force)
     assert (await store.prune("default", lambda _: False)) == ([], 0)
     assert (await store.get("default", "app:1")).id == image.id
 

@@ -59,11 +59,16 @@ class ContainerService:
             self._names.add(container.record.tenant, container.record.name, container.id)
         node.listen(self._on_event)
         images.in_use = self.users_of
+        images.runs = self._runs
 
     def users_of(self, image_id: str) -> builtins.list[str]:
         """Ids of the containers, of any tenant, that were made of an image."""
         users = [item.id for item in self._node.containers.values() if item.record.spec.image_id == image_id]
         return users or ["a container that is being created"] * self._creation.images_wanted[image_id]
+
+    def _runs(self, container_id: str) -> bool:
+        container = self._node.containers.get(container_id)
+        return container is not None and container.active
 
     # Events
 

@@ -227,3 +227,5 @@ class Images(Protocol):
 
     in_use: Callable[[str], builtins.list[str]]
     """Set by the cloud: ids of containers (any tenant) that use an image id."""
+    runs: Callable[[str], bool]
+    """Set by the cloud: whether the container of such an id runs."""

@@ -8,6 +8,8 @@ stays as long as these; the nameless images that it was made of go with it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypercell.base.db import Transaction
 from hypercell.base.errors import Conflict
 from hypercell.base.ids import short
@@ -26,8 +28,16 @@ def family(tx: Transaction, tenant: str, image_id: str) -> list[str]:
     return found
 
 
-def remove(tx: Transaction, tenant: str, text: str, force: bool, users: dict[str, list[str]]) -> list[Removed]:
-    """Carry out a removal. *users* tells the containers of an image id, and which of its family may go with it.
+def remove(
+    tx: Transaction,
+    tenant: str,
+    text: str,
+    force: bool,
+    users: dict[str, list[str]],
+    runs: Callable[[str], bool] = lambda _: False,
+) -> list[Removed]:
+    """Carry out a removal. *users* tells the containers of an image id, and which of its family may go with it;
+    *runs*, whether a container does.
 
     Raises `NotFound`, `Conflict`.
     """
@@ -37,20 +47,22 @@ def remove(tx: Transaction, tenant: str, text: str, force: bool, users: dict[str
     using = users[record.id]
     free = {image_id for image_id, containers in users.items() if not containers}
     if lookup.is_id(record, text):
-        return _by_id(tx, tenant, record, force, using, free)
+        return _by_id(tx, tenant, record, force, using, free, next(filter(runs, using), ""))
     return _by_name(tx, tenant, record, text, force, using, free)
 
 
 def _by_id(
-    tx: Transaction, tenant: str, record: Record, force: bool, using: list[str], free: set[str]
+    tx: Transaction, tenant: str, record: Record, force: bool, using: list[str], free: set[str], running: str
 ) -> list[Removed]:
     if lineage.child_of(tx, tenant, record.id):
         raise _conflict(record, "cannot be forced", "image has dependent child images")
     if not force and not _is_single(record.names):
         raise _conflict(record, "must be forced", "image is referenced in multiple repositories")
+    if running:
+        raise _conflict(record, "cannot be forced", f"image is being used by running container {short(running)}")
     if using and not (force and record.names):
         means = "cannot be forced" if force else "must be forced"
-        raise _conflict(record, means, f"image is being used by container {short(using[0])}")
+        raise _conflict(record, means, f"image is being used by stopped container {short(using[0])}")
     removed = _untag(tx, tenant, record.names)
     return removed if using else removed + _delete(tx, tenant, record, free)
 

@@ -80,6 +80,7 @@ class ImageStore:
         """Ids of images whose record cannot be read."""
         self._sweeping = asyncio.Lock()
         self.in_use: Callable[[str], builtins.list[str]] = lambda _: []
+        self.runs: Callable[[str], bool] = lambda _: False
 
     async def open(self) -> None:
         await in_thread(self._blobs.open)
@@ -265,7 +266,7 @@ class ImageStore:
         found = await self._db.run(lambda tx: lookup.find(tx, tenant, reference))
         family = await self._db.run(lambda tx: removal.family(tx, tenant, found.id)) if prune else []
         users = {image_id: self.in_use(image_id) for image_id in (found.id, *family)}
-        removed = await self._db.run(lambda tx: removal.remove(tx, tenant, reference, force, users))
+        removed = await self._db.run(lambda tx: removal.remove(tx, tenant, reference, force, users, self.runs))
         await self._sweep()
         return removed
 

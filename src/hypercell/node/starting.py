@@ -101,7 +101,7 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
     crash_point("start-begin")
     # Its clients know it from here on: those attached to a run that failed to start have been told.
     changes = {"phase": Phase.STARTING, "run": container.record.run + 1, "started_ns": time.time_ns()}
-    fresh = {"finished_ns": 0, "exit_code": 0, "error": "", "reason": "", "oom_killed": False}
+    fresh = {"exit_code": 0, "error": "", "reason": "", "oom_killed": False}
     with trace.step("database"):
         await container.save(**changes, **fresh, stopped_by_user=False, restart_count=restart_count)
     crash_point("start-recorded")

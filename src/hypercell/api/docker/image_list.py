@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
-from hypercell.api.docker.image_view import summary_json
+from hypercell.api.docker.image_view import shared_sizes, summary_json
 from hypercell.api.docker.patterns import Pattern
 from hypercell.api.docker.query import flag
 from hypercell.api.docker.times import parse_timestamp
@@ -26,7 +26,9 @@ async def list_images(call: Call) -> Response:
     everything = flag(call.query, "all")
     dangling = filters.flag("dangling", False)
     shown = []
-    for image in sorted(await engine.images.list(engine.tenant), key=lambda image: -image.created_ns):
+    images = await engine.images.list(engine.tenant)
+    shared = shared_sizes(images) if flag(call.query, "shared-size") else {}
+    for image in sorted(images, key=lambda image: -image.created_ns):
         if not oldest < image.created_ns < newest or not filters.labels(image.config.labels):
             continue
         if "dangling" in filters and dangling != image.dangling:
@@ -35,7 +37,8 @@ async def list_images(call: Call) -> Response:
             continue
         if patterns and not any(_named(image, pattern) for pattern in patterns):
             continue
-        shown.append(summary_json(image, call.version, len(engine.images.in_use(image.id))))
+        users = len(engine.images.in_use(image.id))
+        shown.append(summary_json(image, call.version, users, shared.get(image.id, -1)))
     return json_response(shown)
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from hypercell.api.docker.times import parse_timestamp, rfc3339
@@ -28,7 +29,14 @@ _BEFORE_1_50: Json = {
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
-def summary_json(image: Image, version: Version, containers: int) -> Json:
+def shared_sizes(images: Collection[Image]) -> dict[str, int]:
+    """By id, how much of each is others' too: all of its one file, which images of the same layers share, or none."""
+    owners = Counter(image.diff_ids for image in images)
+    return {image.id: image.size if owners[image.diff_ids] > 1 else 0 for image in images}
+
+
+def summary_json(image: Image, version: Version, containers: int, shared: int = -1) -> Json:
+    """*shared*: see `shared_sizes`; -1, as in docker, where nobody asked for it."""
     names = list(image.tags), list(image.digests)
     if version < (1, 43) and not any(names):
         names = ["<none>:<none>"], ["<none>@<none>"]
@@ -40,7 +48,7 @@ def summary_json(image: Image, version: Version, containers: int) -> Json:
         "ParentId": image.parent,
         "RepoDigests": names[1],
         "RepoTags": names[0],
-        "SharedSize": -1,
+        "SharedSize": shared,
         "Size": image.size,
     }
     if version < (1, 44):

@@ -14,6 +14,7 @@ from hypercell.api.docker.container_list import summary_json as container_json
 from hypercell.api.docker.create.logging import DEFAULT_DRIVER, DRIVERS
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.events import stream_events
+from hypercell.api.docker.image_view import shared_sizes
 from hypercell.api.docker.image_view import summary_json as image_json
 from hypercell.api.docker.times import rfc3339
 from hypercell.api.docker.version import NEWEST_TEXT, OLDEST_TEXT
@@ -186,9 +187,10 @@ async def disk_usage(call: Call) -> Response:
     document: Json = {"LayersSize": 0, "Images": None, "Containers": None, "Volumes": None, "BuildCache": None}
     if "image" in wanted:
         document["LayersSize"] = await engine.images.disk_usage()
+        images = await engine.images.list(engine.tenant)
+        shared = shared_sizes(images)
         document["Images"] = [
-            image_json(image, (1, 51), len(engine.images.in_use(image.id)))
-            for image in await engine.images.list(engine.tenant)
+            image_json(image, (1, 51), len(engine.images.in_use(image.id)), shared[image.id]) for image in images
         ]
     if "container" in wanted:
         views = await engine.containers.list(engine.tenant, all=True, size=True)

@@ -57,7 +57,7 @@ class Body(Protocol):
 class Request(Generic[A]):
     """A request whose head is complete. `app` is what the server was made for."""
 
-    __slots__ = ("_headers", "_query", "_query_text", "app", "body", "method", "params", "path", "peer", "version")
+    __slots__ = ("_headers", "_query", "app", "body", "method", "params", "path", "peer", "query_text", "version")
 
     def __init__(
         self,
@@ -80,13 +80,14 @@ class Request(Generic[A]):
         self.body = body
         self.peer = peer
         self._headers = headers
-        self._query_text = query
+        self.query_text = query
+        """As it came."""
         self._query: Query | None = None
 
     @property
     def query(self) -> Query:
         if self._query is None:
-            self._query = Query(self._query_text)
+            self._query = Query(self.query_text)
         return self._query
 
     def header(self, name: str) -> str:

@@ -13,7 +13,7 @@ from hypercell.api.docker.application import TABLES
 from hypercell.api.docker.engine import Engine
 from hypercell.api.docker.version import NEWEST_TEXT, OLDEST_TEXT
 from hypercell.api.http import Route
-from hypercell.api.openapi import containers, engine, images, models, networks, streams, volumes
+from hypercell.api.openapi import containers, engine, images, models, networks, streams, swarm, volumes
 from hypercell.api.openapi.operation import Descriptions, Operation, as_json
 from hypercell.api.openapi.schema import TEXT, record
 
@@ -24,6 +24,7 @@ KINDS: dict[str, Descriptions] = {
     "networks": networks.OPERATIONS,
     "volumes": volumes.OPERATIONS,
     "engine": engine.OPERATIONS,
+    "swarm": swarm.OPERATIONS,
 }
 DESCRIPTIONS = {route: (kind, operation) for kind, table in KINDS.items() for route, operation in table.items()}
 _UNBUILT = Operation("Not built", {}, (501,))

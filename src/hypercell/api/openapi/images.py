@@ -31,6 +31,7 @@ OPERATIONS: Descriptions = {
         (404,),
         (
             flag("all", "the steps of builds too"),
+            flag("shared-size", "say how much of each is others' too"),
             filters("before", "dangling", "label", "reference", "since", "until"),
             text("filter", "before API 1.41"),
         ),

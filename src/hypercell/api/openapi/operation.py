@@ -112,7 +112,8 @@ def as_json(operation: Operation, tag: str, placeholders: list[str]) -> dict[str
         document["requestBody"] = _content(operation.body) | {"required": operation.body.required}
     answers = {str(status): _answer(content) for status, content in sorted(operation.answers.items())}
     errors = {str(status): {"$ref": "#/components/responses/Error"} for status in (*ALWAYS, *operation.errors)}
-    document["responses"] = dict(sorted((errors | answers).items()))
+    moved = {"301": {"description": "the path has `//`, `.` or `..`: `Location` is the same without"}}
+    document["responses"] = dict(sorted((errors | moved | answers).items()))
     return document
 
 
