@@ -18,7 +18,7 @@ from hypercell.api.docker import unbuilt
 from tests.support.daemon import Daemon
 
 from .conftest import Client, connect
-from .door import IMAGE, Make, names
+from .door import IMAGE, Make, names, root_tar
 
 
 async def test_ping_tells_what_clients_negotiate_with(client: Client) -> None:
