@@ -182,7 +182,7 @@ async def test_a_policy_goes_on_trying_when_the_vm_does_not_start(home: House) -
 class TestDisk:
     async def test_the_reserve_is_kept(self, home: House, monkeypatch: pytest.MonkeyPatch) -> None:
         ident = await home.create("true")
-        monkeypatch.setattr(home.node.services.storage, "_reserve", 1 << 60)
+        monkeypatch.setattr(home.node.services.storage.blanks, "_reserve", 1 << 60)
         with pytest.raises(NoSpace, match="kept in reserve") as caught:
             await home.create("true")
         assert caught.value.hint

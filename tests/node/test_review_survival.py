@@ -205,10 +205,10 @@ async def test_a_removal_makes_the_space_that_it_needs(home: House, monkeypatch:
     records, storage = home.node.services.records, home.node.services.storage
     delete = records.delete
 
-    async def full(record: object) -> None:
+    async def full(record: object, volumes: object) -> None:
         if storage.writable(ident).exists():
             raise NoSpace("the disk of the database is full")
-        await delete(record)  # type: ignore[arg-type]
+        await delete(record, volumes)  # type: ignore[arg-type]
 
     monkeypatch.setattr(records, "delete", full)
     await home.containers.remove(T, ident)
