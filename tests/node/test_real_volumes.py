@@ -25,7 +25,7 @@ ONLY_READ = {"mounts": (MountRequest("/data", "data", read_only=True),)}
 
 @pytest.fixture
 async def real(tmp_path: Path) -> AsyncIterator[RealHouse]:
-    async with real_house(tmp_path, kernel="distribution") as built:
+    async with real_house(tmp_path) as built:
         yield built
 
 
