@@ -17,11 +17,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from hypercell.backends.network.rules import TAP_PREFIX, table, tap_name
+from hypercell.backends.network.rules import BRIDGE_PREFIX, TAP_PREFIX, bridge_name, table, tap_name
 from hypercell.base.config import Config, load
 from hypercell.cli.client import ApiError, Client
 
-_BRIDGES = ("hypercell", "hct", "hcb", "hcown")
+_BRIDGES = ("hypercell", "hct", "hcb", "hcown", BRIDGE_PREFIX)
 
 
 def known_containers(config: Config) -> set[str]:
@@ -34,6 +34,14 @@ def known_containers(config: Config) -> set[str]:
         connection = sqlite3.connect(f"file:{config.database}?mode=ro", uri=True)
         with contextlib.closing(connection):
             return {row[0] for row in connection.execute("SELECT id FROM containers")}
+    return set()
+
+
+def known_networks(config: Config) -> set[str]:
+    with contextlib.suppress(sqlite3.Error):
+        connection = sqlite3.connect(f"file:{config.database}?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            return {row[0] for row in connection.execute("SELECT id FROM networks")}
     return set()
 
 
@@ -51,12 +59,13 @@ def processes(config: Config, known: set[str]) -> Iterator[str]:
 
 def links(config: Config, known: set[str]) -> Iterator[str]:
     taps = {tap_name(config.bridge, identifier) for identifier in known}
+    bridges = {config.bridge, *(bridge_name(config.bridge, network) for network in known_networks(config))}
     for entry in Path("/sys/class/net").iterdir():
         is_tap = (entry / "tun_flags").exists()
         is_bridge = (entry / "bridge").exists()
         if is_tap and entry.name.startswith(TAP_PREFIX) and entry.name not in taps:
             yield f"tap {entry.name}"
-        if is_bridge and entry.name.startswith(_BRIDGES) and entry.name != config.bridge:
+        if is_bridge and entry.name.startswith(_BRIDGES) and entry.name not in bridges:
             yield f"bridge {entry.name}"
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from hypercell.api.docker.create import Parsed, parse_create
-from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
 from hypercell.cloud.contract import RestartPolicy, Ulimit
-from hypercell.node.network import PublishedPort
+from hypercell.node.network import BRIDGE, PublishedPort, Wish
 
 
 def parse(name: str = "", host: dict[str, Any] | None = None, **config: Any) -> Parsed:
@@ -226,7 +225,7 @@ def test_entrypoints_as_docker_reads_them(entrypoint: Any, parsed: Any) -> None:
     assert parse(Entrypoint=entrypoint).request.entrypoint == parsed
 
 
-@pytest.mark.parametrize("mode", ["", "default", "bridge", NETWORK_IDS["bridge"], NETWORK_IDS["bridge"][:12]])
+@pytest.mark.parametrize("mode", ["", "default", "bridge", BRIDGE, BRIDGE[:12]])
 def test_the_bridge_has_many_names(mode: str) -> None:
     assert parse(host={"NetworkMode": mode}).request.network == "bridge"
 
@@ -293,7 +292,6 @@ def _mount(**members: Any) -> dict[str, Any]:
         ({"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}}, {}, "range"),
         ({"PortBindings": {"80/sctp": [{}]}}, {}, "SCTP"),
         ({"PortBindings": {"80/tcp": [{"HostIp": "::1"}]}}, {}, "IPv6"),
-        ({}, {"MacAddress": "02:00:00:00:00:01"}, "MacAddress"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(host: dict[str, Any], config: dict[str, Any], named: str) -> None:
@@ -401,10 +399,35 @@ def test_names_that_docker_refuses_are_refused(name: str) -> None:
         parse(name)
 
 
-def test_an_unknown_network_is_no_unknown_image() -> None:
-    """Which clients would pull: they take 404 for that, whatever it says."""
-    with pytest.raises(InvalidArgument, match="network mine not found: choose bridge or none"):
-        parse(host={"NetworkMode": "mine"})
+@pytest.mark.parametrize(
+    ("mode", "endpoints", "wishes"),
+    [
+        ("mine", {}, ()),
+        ("mine", {"mine": None}, (Wish("mine"),)),
+        ("mine", {"mine": {"Aliases": ["db"]}}, (Wish("mine", ("db",)),)),
+        ("mine", {"mine": {"IPAMConfig": {"IPv4Address": "10.1.0.9"}}}, (Wish("mine", address="10.1.0.9"),)),
+        ("mine", {"mine": {"MacAddress": "02-00-00-00-00-0A"}}, (Wish("mine", mac="02:00:00:00:00:0a"),)),
+        ("mine", {"other": {}}, (Wish("mine"), Wish("other"))),
+        ("mine", {"other": {}, "mine": {}}, (Wish("mine"), Wish("other"))),
+        ("default", {"other": {}}, (Wish("other"),)),
+        ("default", {"default": {}}, (Wish("bridge"),)),
+        ("default", {BRIDGE: {"NetworkID": BRIDGE, "EndpointID": "x", "IPAddress": "1.2.3.4"}}, (Wish("bridge"),)),
+    ],
+)
+def test_what_is_asked_of_networks_is_one_list_the_networks_of_the_mode_first(
+    mode: str, endpoints: dict[str, Any], wishes: tuple[Wish, ...]
+) -> None:
+    request = parse(host={"NetworkMode": mode}, NetworkingConfig={"EndpointsConfig": endpoints}).request
+    assert request.endpoints == wishes
+    assert request.network == ("bridge" if mode == "default" else mode)
+
+
+def test_a_mac_address_of_the_container_is_that_of_the_network_of_its_mode() -> None:
+    mac = "02:00:00:00:00:01"
+    assert parse(MacAddress=mac).request.endpoints == (Wish("bridge", mac=mac),)
+    endpoints = {"EndpointsConfig": {"mine": {"Aliases": ["db"]}}}
+    parsed = parse(MacAddress=mac, host={"NetworkMode": "mine"}, NetworkingConfig=endpoints)
+    assert parsed.request.endpoints == (Wish("mine", ("db",), mac=mac),)
 
 
 @pytest.mark.parametrize(
@@ -412,10 +435,16 @@ def test_an_unknown_network_is_no_unknown_image() -> None:
     [
         {"bridge": {}, "none": {}},
         {"none": {}},
-        {"mine": {}},
-        {"bridge": {"Aliases": ["x"]}},
-        {"bridge": {"IPAMConfig": {"IPv4Address": "172.16.0.9"}}},
-        {"bridge": {"MacAddress": "02:00:00:00:00:01"}},
+        {"mine": {"Links": ["db:db"]}},
+        {"mine": {"IPAMConfig": {"IPv4Address": "here"}}},
+        {"mine": {"IPAMConfig": {"IPv4Address": "10.0.0.300"}}},
+        {"mine": {"IPAMConfig": {"IPv6Address": "fd00::9"}}},
+        {"mine": {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.1"]}}},
+        {"mine": {"IPAMConfig": {"Odd": 1}}},
+        {"mine": {"MacAddress": "02:00"}},
+        {"mine": {"MacAddress": "02:00:00:00:00:01 } accept"}},
+        {"mine": {"Aliases": ["x" * 254]}},
+        {"mine": {"Aliases": ["x"] * 101}},
         {"bridge": {"DriverOpts": {"a": "b"}}},
         {"bridge": {"Whatever": 1}},
     ],

@@ -163,7 +163,7 @@ def view(**members: object) -> ContainerView:
         user="",
         stop_signal="SIGTERM",
         state=State(Status.RUNNING),
-        port=Port("", "bridge", "", "", "", (), 1500),
+        port=Port("", (), ()),
     )
 
 

@@ -104,7 +104,6 @@ def test_a_failed_start_ends_as_a_shell_would() -> None:
     [
         "builder",
         "checkpoint box",
-        "network create x",
     ],
 )
 def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(
@@ -116,7 +115,7 @@ def test_a_command_of_dockers_that_is_not_built_is_said_to_be_so(
     assert "docker's own" not in said
 
 
-@pytest.mark.parametrize("line", ["network ls", "image ls", "image push box", "container ls", "search box"])
+@pytest.mark.parametrize("line", ["image ls", "image push box", "container ls", "search box"])
 def test_what_dockers_own_command_can_do_is_not_called_unbuilt(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
 ) -> None:

@@ -16,12 +16,13 @@ from hypercell.cloud.creation import container_spec, pod_spec
 from hypercell.cloud.etc_files import hosts, resolv_conf
 from hypercell.cloud.resolve import process_env, resolve
 from hypercell.cloud.validate import validate
-from hypercell.node.network import Port
+from hypercell.node.network import BRIDGE, NONE, Place, Port, Wish
 from tests.support.image_shelf import image
 
 KERNEL = "6.1.0-fake"
-PORT = Port("p", "bridge", "02:00:00:00:00:01", "172.16.0.5/16", "172.16.0.1", ("172.16.0.1",), 1500)
-NONE = Port("p", "none", "02:00:00:00:00:01", "", "", (), 1500)
+_PLACE = Place(Wish(BRIDGE), "bridge", "02:00:00:00:00:01", "172.16.0.5/16", "172.16.0.1", 1500)
+PORT = Port("p", (_PLACE,), ("172.16.0.1",))
+ALONE = Port("p", (Place(Wish(NONE), "none", "02:00:00:00:00:01", "", "", 1500),), ())
 IDENT = "0123456789abcdef" * 4
 
 
@@ -255,7 +256,7 @@ class TestFiles:
         text = hosts(request, PORT)
         assert text.startswith("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
         assert text.endswith("10.0.0.9\tdb\n172.16.0.1\tup\n172.16.0.5\tbox.lan box\n")
-        assert "box" not in hosts(ContainerRequest("x", hostname="box"), NONE)
+        assert "box" not in hosts(ContainerRequest("x", hostname="box"), ALONE)
 
     def test_resolv_conf_names_the_servers(self) -> None:
         assert resolv_conf(ContainerRequest("x"), PORT) == "nameserver 172.16.0.1\n"

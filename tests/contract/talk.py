@@ -116,6 +116,7 @@ class Talk:
             self._quiet("DELETE", f"/containers/{item['Id']}?force=1&v=1")
         for item in _listed(self._quiet("GET", "/volumes")["Volumes"]):
             self._quiet("DELETE", f"/volumes/{item['Name']}")
+        self._quiet("POST", "/networks/prune")
         for item in _listed(self._quiet("GET", "/images/json")):
             tags = item["RepoTags"] or []
             # By its id goes what has no name, or what is called `<none>:<none>`.

@@ -20,7 +20,7 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.base.errors import Conflict, InvalidArgument, NotFound
 from hypercell.base.ids import new_id
-from hypercell.node.network import Port, PublishedPort
+from hypercell.node.network import BRIDGE, NONE, Place, Port, PublishedPort, Wish
 from tests.support.namespaces import Host
 
 ANY = "0.0.0.0"
@@ -53,14 +53,21 @@ def rules() -> str:
     return subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
 
 
+def at(port: Port) -> Place:
+    """Its only place."""
+    (place,) = port.places
+    return place
+
+
 class Guest:
     """Stands in for a VM: speaks on a tap by hand, frame by frame, through its descriptor."""
 
     def __init__(self, port: Port, tap: int) -> None:
         self.port, self.tap = port, tap
-        self.mac = bytes.fromhex(port.mac.replace(":", ""))
-        self.ip = socket.inet_aton(port.address.partition("/")[0])
-        self.gateway = socket.inet_aton(port.gateway)
+        place = at(port)
+        self.mac = bytes.fromhex(place.mac.replace(":", ""))
+        self.ip = socket.inet_aton(place.address.partition("/")[0])
+        self.gateway = socket.inet_aton(place.gateway)
 
     def send(self, frame: bytes) -> None:
         os.write(self.tap, bytes(10) + frame)
@@ -90,34 +97,34 @@ class Guest:
         return False
 
 
-async def guest(network: LocalNetwork, kind: str = "bridge") -> Guest:
-    port = await network.allocate(new_id(), "default", kind)
+async def guest(network: LocalNetwork, kind: str = BRIDGE) -> Guest:
+    port = await network.allocate(new_id(), "default", (Wish(kind),))
     return Guest(port, await network.open_tap(port.id))
 
 
 async def test_every_port_has_an_address_of_its_own_and_keeps_it(
     network: LocalNetwork, config: Config, db: Database
 ) -> None:
-    ports = [await network.allocate(new_id(), "default", "bridge") for _ in range(5)]
-    assert len({port.address for port in ports}) == 5
-    assert len({port.mac for port in ports}) == 5
-    assert await network.allocate(ports[0].id, "default", "bridge") == ports[0]
-    assert all(port.gateway == "172.30.0.1" and port.name_servers == ("172.30.0.1",) for port in ports)
+    ports = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(5)]
+    assert len({at(port).address for port in ports}) == 5
+    assert len({at(port).mac for port in ports}) == 5
+    assert await network.allocate(ports[0].id, "default", (Wish(BRIDGE),)) == ports[0]
+    assert all(at(port).gateway == "172.30.0.1" and port.name_servers == ("172.30.0.1",) for port in ports)
     await network.close()
     returned = await open_network(config, db)
     await returned.start()
-    assert await returned.allocate(ports[3].id, "default", "bridge") == ports[3]
-    fresh = await returned.allocate(new_id(), "default", "bridge")
-    assert fresh.address not in {port.address for port in ports}
+    assert await returned.allocate(ports[3].id, "default", (Wish(BRIDGE),)) == ports[3]
+    fresh = await returned.allocate(new_id(), "default", (Wish(BRIDGE),))
+    assert at(fresh).address not in {at(port).address for port in ports}
     network._nft, network._dns = returned._nft, returned._dns
 
 
 async def test_a_full_subnet_is_a_conflict_and_a_release_makes_room(network: LocalNetwork) -> None:
-    ports = [await network.allocate(new_id(), "default", "bridge") for _ in range(253)]
+    ports = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(253)]
     with pytest.raises(Conflict, match="full"):
-        await network.allocate(new_id(), "default", "bridge")
+        await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     await network.release(ports[7].id)
-    assert (await network.allocate(new_id(), "default", "bridge")).address == ports[7].address
+    assert at(await network.allocate(new_id(), "default", (Wish(BRIDGE),))) == at(ports[7])
 
 
 async def test_the_host_answers_arp_of_a_container_but_not_of_a_liar(network: LocalNetwork) -> None:
@@ -163,7 +170,7 @@ async def test_network_none_is_a_tap_on_no_bridge(network: LocalNetwork) -> None
             ["ip", "-o", "link", "show", tap_name("hctest0", one[0].id)], check=True, capture_output=True, text=True
         )
         assert "master" not in shown.stdout
-        assert one[0].address == ""
+        assert at(one[0]).address == ""
         with pytest.raises(InvalidArgument):
             await network.publish(one[0].id, (PublishedPort(80, "tcp", ANY, 8080),))
     finally:
@@ -171,17 +178,17 @@ async def test_network_none_is_a_tap_on_no_bridge(network: LocalNetwork) -> None
 
 
 async def guest_none(network: LocalNetwork) -> tuple[Port, int]:
-    port = await network.allocate(new_id(), "default", "none")
+    port = await network.allocate(new_id(), "default", (Wish(NONE),))
     return port, await network.open_tap(port.id)
 
 
 async def test_an_unknown_network_is_not_found(network: LocalNetwork) -> None:
     with pytest.raises(NotFound):
-        await network.allocate(new_id(), "default", "blue")
+        await network.allocate(new_id(), "default", (Wish("blue"),))
 
 
 async def test_a_host_port_is_taken_once(network: LocalNetwork) -> None:
-    ports = [await network.allocate(new_id(), "default", "bridge") for _ in range(2)]
+    ports = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(2)]
     wanted = (PublishedPort(80, "tcp", ANY, 18080), PublishedPort(80, "udp", ANY, 18080))
     assert await network.publish(ports[0].id, wanted) == wanted
     for address in (ANY, "127.0.0.1"):
@@ -195,7 +202,7 @@ async def test_a_host_port_is_taken_once(network: LocalNetwork) -> None:
 
 
 async def test_a_port_that_a_program_of_the_host_uses_is_refused(network: LocalNetwork) -> None:
-    port = await network.allocate(new_id(), "default", "bridge")
+    port = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     with socket.create_server(("127.0.0.1", 0)) as server:
         number = server.getsockname()[1]
         with pytest.raises(Conflict):
@@ -203,7 +210,7 @@ async def test_a_port_that_a_program_of_the_host_uses_is_refused(network: LocalN
 
 
 async def test_host_port_zero_means_choose_one(network: LocalNetwork) -> None:
-    port = await network.allocate(new_id(), "default", "bridge")
+    port = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     published = await network.publish(port.id, tuple(PublishedPort(n, "tcp", ANY, 0) for n in range(1, 6)))
     numbers = {entry.host_port for entry in published}
     assert len(numbers) == 5
@@ -211,7 +218,7 @@ async def test_host_port_zero_means_choose_one(network: LocalNetwork) -> None:
 
 
 async def test_100_callers_for_one_host_port_have_one_winner(network: LocalNetwork) -> None:
-    ports = [await network.allocate(new_id(), "default", "bridge") for _ in range(100)]
+    ports = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(100)]
     results = await asyncio.gather(
         *(network.publish(port.id, (PublishedPort(80, "tcp", ANY, 28080),)) for port in ports), return_exceptions=True
     )
@@ -219,7 +226,7 @@ async def test_100_callers_for_one_host_port_have_one_winner(network: LocalNetwo
 
 
 async def test_rules_that_somebody_flushed_come_back(network: LocalNetwork) -> None:
-    port = await network.allocate(new_id(), "default", "bridge")
+    port = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     await network.publish(port.id, (PublishedPort(80, "tcp", ANY, 18080),))
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     await network.reconcile({port.id})
@@ -227,14 +234,14 @@ async def test_rules_that_somebody_flushed_come_back(network: LocalNetwork) -> N
 
 
 async def test_containers_start_after_somebody_flushed_the_rules(network: LocalNetwork) -> None:
-    before = await network.allocate(new_id(), "default", "bridge")
+    before = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     one = await guest(network)
     try:
-        assert one.port.mac in rules() and before.mac in rules()
+        assert at(one.port).mac in rules() and at(before).mac in rules()
         subprocess.run(["nft", "flush", "ruleset"], check=True)
         await network.publish(one.port.id, (PublishedPort(80, "tcp", ANY, 18080),))
-        assert "18080" in rules() and one.port.mac in rules()
+        assert "18080" in rules() and at(one.port).mac in rules()
     finally:
         os.close(one.tap)
 
@@ -271,14 +278,14 @@ async def test_a_port_whose_allocation_was_broken_off_can_be_released(
     network: LocalNetwork, db: Database, turns: int
 ) -> None:
     ident = new_id()
-    await broken_off(network.allocate(ident, "default", "bridge"), turns)
+    await broken_off(network.allocate(ident, "default", (Wish(BRIDGE),)), turns)
     await network.release(ident)
     assert await db.run(lambda tx: tx.execute("SELECT * FROM network_ports").fetchall()) == []
 
 
 @pytest.mark.parametrize("turns", range(1, 8))
 async def test_a_host_port_whose_publishing_was_broken_off_is_free_again(network: LocalNetwork, turns: int) -> None:
-    one, two = [await network.allocate(new_id(), "default", "bridge") for _ in range(2)]
+    one, two = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(2)]
     wanted = (PublishedPort(80, "tcp", ANY, 18080),)
     await broken_off(network.publish(one.id, wanted), turns)
     await network.unpublish(one.id)
@@ -286,17 +293,17 @@ async def test_a_host_port_whose_publishing_was_broken_off_is_free_again(network
 
 
 async def test_reconcile_releases_what_belongs_to_nobody(network: LocalNetwork) -> None:
-    keep, lose = [await network.allocate(new_id(), "default", "bridge") for _ in range(2)]
+    keep, lose = [await network.allocate(new_id(), "default", (Wish(BRIDGE),)) for _ in range(2)]
     await network.publish(lose.id, (PublishedPort(80, "tcp", ANY, 18080),))
     await network.reconcile({keep.id})
     text = rules()
     assert "18080" not in text
-    assert lose.mac not in text
-    assert keep.mac in text
+    assert at(lose).mac not in text
+    assert at(keep).mac in text
 
 
 async def test_releasing_twice_or_nothing_is_no_error(network: LocalNetwork) -> None:
-    port = await network.allocate(new_id(), "default", "bridge")
+    port = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     await network.release(port.id)
     await network.release(port.id)
     await network.unpublish(port.id)
@@ -318,11 +325,11 @@ async def test_nothing_is_left_after_destroy(config: Config, db: Database) -> No
 async def test_a_second_daemon_on_a_bridge_is_refused_and_the_first_goes_on(
     config: Config, network: LocalNetwork, tmp_path: Path, subnet: str
 ) -> None:
-    port = await network.allocate(new_id(), "default", "bridge")
+    port = await network.allocate(new_id(), "default", (Wish(BRIDGE),))
     os.close(await network.open_tap(port.id))
     await network.publish(port.id, (PublishedPort(80, "tcp", "127.0.0.1", 0),))
     before = rules()
-    assert port.address.partition("/")[0] in before
+    assert at(port).address.partition("/")[0] in before
     other = await Database.open(tmp_path / "other")
     second = await open_network(replace(config, subnet=subnet), other)
     with pytest.raises(Conflict, match=r"hctest0|172\.30\.0\.1:53") as refused:
@@ -354,13 +361,15 @@ async def test_a_subnet_that_cannot_be_is_refused(config: Config, db: Database, 
 @pytest.mark.parametrize(
     "sql",
     [
-        "UPDATE network_ports SET address = 'nowhere' WHERE id = ?",
-        "UPDATE network_ports SET address = '' WHERE id = ?",
-        "UPDATE network_ports SET address = x'00' WHERE id = ?",
-        "UPDATE network_ports SET address = '172.30.0.2', mac = '02:42:ac:1e:00:02' WHERE id = ?",
-        "UPDATE network_ports SET mac = '00:00:00:00:00:00 } accept' WHERE id = ?",
-        "UPDATE network_ports SET mac = CAST(x'ff' AS TEXT) WHERE id = ?",
-        "UPDATE network_ports SET network = 'elsewhere' WHERE id = ?",
+        "UPDATE network_places SET address = 'nowhere' WHERE port_id = ?",
+        "UPDATE network_places SET address = '' WHERE port_id = ?",
+        "UPDATE network_places SET address = x'00' WHERE port_id = ?",
+        "UPDATE network_places SET address = '172.30.0.2', mac = '02:42:ac:1e:00:02' WHERE port_id = ?",
+        "UPDATE network_places SET mac = '00:00:00:00:00:00 } accept' WHERE port_id = ?",
+        "UPDATE network_places SET mac = CAST(x'ff' AS TEXT) WHERE port_id = ?",
+        "UPDATE network_places SET network = 'elsewhere' WHERE port_id = ?",
+        "UPDATE network_places SET wish = '{' WHERE port_id = ?",
+        "UPDATE network_places SET wish = '{}' WHERE port_id = ?",
         "UPDATE network_ports SET tenant = x'ff' WHERE id = ?",
     ],
 )
@@ -368,10 +377,10 @@ async def test_a_port_that_cannot_be_read_is_refused_and_the_others_are_as_they_
     network: LocalNetwork, config: Config, db: Database, sql: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     torn, other = new_id(), new_id()
-    kept = await network.allocate(other, "t", "bridge")
-    await network.allocate(torn, "t", "bridge")
+    kept = await network.allocate(other, "t", (Wish(BRIDGE),))
+    await network.allocate(torn, "t", (Wish(BRIDGE),))
     await network.publish(other, (PublishedPort(80, "tcp", ANY, 0),))
-    published = (await network.allocate(other, "t", "bridge")).published
+    published = (await network.allocate(other, "t", (Wish(BRIDGE),))).published
     await network.close()
     await db.run(lambda tx: tx.execute(sql, (torn,)) and None)
 
@@ -379,10 +388,10 @@ async def test_a_port_that_cannot_be_read_is_refused_and_the_others_are_as_they_
     await again.start()
     network._nft, network._dns = again._nft, again._dns
     await again.reconcile({torn, other})
-    assert await again.allocate(other, "t", "bridge") == replace(kept, published=published)
+    assert await again.allocate(other, "t", (Wish(BRIDGE),)) == replace(kept, published=published)
     assert torn in caplog.text
     for attempt in (
-        again.allocate(torn, "t", "bridge"),
+        again.allocate(torn, "t", (Wish(BRIDGE),)),
         again.open_tap(torn),
         again.publish(torn, (PublishedPort(81, "tcp", ANY, 0),)),
     ):
@@ -390,7 +399,7 @@ async def test_a_port_that_cannot_be_read_is_refused_and_the_others_are_as_they_
             await attempt
     await again.unpublish(torn)
     await again.release(torn)
-    assert (await again.allocate(torn, "t", "bridge")).address
+    assert at(await again.allocate(torn, "t", (Wish(BRIDGE),))).address
 
 
 @pytest.mark.parametrize(
@@ -408,7 +417,7 @@ async def test_a_published_port_that_cannot_be_read_is_withdrawn(
 ) -> None:
     torn, other = new_id(), new_id()
     for ident, number in ((torn, 80), (other, 81)):
-        await network.allocate(ident, "t", "bridge")
+        await network.allocate(ident, "t", (Wish(BRIDGE),))
         await network.publish(ident, (PublishedPort(number, "tcp", ANY, 0),))
     await network.close()
     await db.run(lambda tx: tx.execute(sql, (torn,)) and None)
@@ -416,7 +425,7 @@ async def test_a_published_port_that_cannot_be_read_is_withdrawn(
     again = await open_network(config, db)
     await again.start()
     network._nft, network._dns = again._nft, again._dns
-    assert (await again.allocate(torn, "t", "bridge")).published == ()
-    assert [port.container_port for port in (await again.allocate(other, "t", "bridge")).published] == [81]
+    assert (await again.allocate(torn, "t", (Wish(BRIDGE),))).published == ()
+    assert [port.container_port for port in (await again.allocate(other, "t", (Wish(BRIDGE),))).published] == [81]
     assert await db.run(lambda tx: tx.execute("SELECT count(*) FROM network_published").fetchone()[0]) == 1
     assert len(await again.publish(torn, (PublishedPort(80, "tcp", ANY, 0),))) == 1

@@ -13,8 +13,8 @@ from hypercell.backends.network.host_ports import HostPorts
 from hypercell.backends.network.nft import Nft
 from hypercell.base.errors import Conflict, Internal
 from hypercell.base.ids import new_id
-from hypercell.node.network import PublishedPort
-from tests.network.test_local_network import ANY, config, db, guest, network, rules
+from hypercell.node.network import BRIDGE, NONE, PublishedPort, Wish
+from tests.network.test_local_network import ANY, at, config, db, guest, network, rules
 
 __all__ = ["config", "db", "network"]
 
@@ -36,8 +36,11 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_ports_are_released_together_whatever_was_done_with_them(
     network: LocalNetwork, transactions: list[str]
 ) -> None:
-    used, created, kept = await guest(network), *[await network.allocate(new_id(), "t", "bridge") for _ in range(2)]
-    alone = await network.allocate(new_id(), "t", "none")
+    used, created, kept = (
+        await guest(network),
+        *[await network.allocate(new_id(), "t", (Wish(BRIDGE),)) for _ in range(2)],
+    )
+    alone = await network.allocate(new_id(), "t", (Wish(NONE),))
     await network.publish(used.port.id, (PublishedPort(80, "tcp", ANY, 18080), PublishedPort(80, "udp", ANY, 18081)))
     await network.publish(kept.id, (PublishedPort(80, "tcp", ANY, 18082),))
     os.close(used.tap)
@@ -45,13 +48,13 @@ async def test_ports_are_released_together_whatever_was_done_with_them(
     await network.release(used.port.id, created.id, alone.id, new_id())
     assert len(transactions) == 1
     left = rules()
-    assert not any(word in left for word in (used.port.mac, "18080", "18081")) and "18082" in left
+    assert not any(word in left for word in (at(used.port).mac, "18080", "18081")) and "18082" in left
     assert set(network._ports.known) == {kept.id}
     await network.publish(kept.id, (PublishedPort(80, "tcp", ANY, 18080),))
 
 
 async def test_a_change_names_nobody_but_its_own_port(network: LocalNetwork, transactions: list[str]) -> None:
-    others = [await network.allocate(new_id(), "t", "bridge") for _ in range(20)]
+    others = [await network.allocate(new_id(), "t", (Wish(BRIDGE),)) for _ in range(20)]
     transactions.clear()
     one, spare = await guest(network), await network.spare_tap()
     await network.publish(one.port.id, (PublishedPort(80, "tcp", ANY, 18080),))
@@ -61,17 +64,17 @@ async def test_a_change_names_nobody_but_its_own_port(network: LocalNetwork, tra
     os.close(spare.descriptor)
     await network.release(one.port.id)
     assert len(transactions) == 5
-    assert not any(other.mac in commands for other in others[1:] for commands in transactions)
+    assert not any(at(other).mac in commands for other in others[1:] for commands in transactions)
 
 
 async def test_what_is_asked_for_at_once_is_few_transactions(network: LocalNetwork, transactions: list[str]) -> None:
-    ports = [await network.allocate(new_id(), "t", "bridge") for _ in range(50)]
+    ports = [await network.allocate(new_id(), "t", (Wish(BRIDGE),)) for _ in range(50)]
     transactions.clear()
     taps = await asyncio.gather(*(network.open_tap(port.id) for port in ports))
     for tap in taps:
         os.close(tap)
     text = rules()
-    assert all(port.mac in text for port in ports)
+    assert all(at(port).mac in text for port in ports)
     assert len(transactions) < 25
 
 

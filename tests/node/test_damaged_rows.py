@@ -44,7 +44,6 @@ TORN = [
     "UPDATE containers SET pod = 'elsewhere' WHERE id = ?",
     "UPDATE pods SET spec = '{' WHERE id = ?",
     "UPDATE pods SET spec = replace(spec, '\"cpu_quota\":0.0', '\"cpu_quota\":Infinity') WHERE id = ?",
-    "UPDATE pods SET port = 'null' WHERE id = ?",
     "UPDATE pods SET tenant = x'00' WHERE id = ?",
     "UPDATE pods SET created_ns = 'long ago' WHERE id = ?",
     "UPDATE pods SET id = 'elsewhere' WHERE id = ?",

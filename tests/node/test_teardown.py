@@ -83,14 +83,14 @@ async def test_its_host_ports_can_be_had_at_once(home: House, held: asyncio.Even
 
 async def test_its_address_is_nobodys_before_its_vm_is_gone(home: House, held: asyncio.Event) -> None:
     ident = await home.run("sleep", "infinity")
-    address = home.network.ports[ident].address
+    places = home.network.ports[ident].places
     await home.containers.remove(T, ident, force=True)
     second = await home.create("true")
-    assert home.network.ports[second].address != address
+    assert home.network.ports[second].places[0].address != places[0].address
     held.set()
     await home.settled()
     third = await home.create("true")
-    assert home.network.ports[third].address == address
+    assert home.network.ports[third].places[0].address == places[0].address
 
 
 async def test_a_vm_that_cannot_be_removed_keeps_its_address_until_it_is(

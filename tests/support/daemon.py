@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hypercell.backends.network import links
+from hypercell.backends.network.rules import is_bridge_name
 from hypercell.vm.records import HALF_MADE
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -175,7 +177,9 @@ class Daemon:
         finally:
             self.stop()
             bridge = self.settings["bridge"]
-            subprocess.run(["ip", "link", "del", bridge], check=False, capture_output=True)
+            for link in links.names():
+                if link == bridge or is_bridge_name(bridge, link):
+                    links.delete_bridge(link)
             table = "hypercell_" + bridge
             for family in ("bridge", "ip"):
                 subprocess.run(["nft", "delete", "table", family, table], check=False, capture_output=True)

@@ -62,7 +62,7 @@ async def assembled(config: Config) -> AsyncIterator[Engine]:
             images,
             registries,
             cloud.events,
-            network,
+            cloud.networks,
             config,
             builds,
             facts,

@@ -28,8 +28,9 @@ _MODULES = {
     **dict.fromkeys(("info", "version", "doctor"), "system"),
     **dict.fromkeys(("diff", "export"), "files"),
     "create": "run",
+    "network": "network",
 }
-_DOCKERS_ALONE = frozenset({"container", "cp", "image", "network", "port", "search", "update"})
+_DOCKERS_ALONE = frozenset({"container", "cp", "image", "port", "search", "update"})
 """What the daemon serves and this command has no word for."""
 # fmt: off
 _UNBUILT = frozenset({
@@ -38,9 +39,6 @@ _UNBUILT = frozenset({
 })
 # fmt: on
 """docker's commands that neither this command nor the daemon has."""
-_UNBUILT_BELOW = {
-    "network": frozenset({"connect", "create", "disconnect", "remove", "rm"}),
-}
 
 
 class LazyGroup(click.Group):
@@ -66,22 +64,14 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         self.verb = ""
-        if ctx.parent is None and (unbuilt := _unbuilt(args)):
-            ctx.fail(f"{unbuilt}: not built yet. docs/engine-api.md lists what is.")
+        if ctx.parent is None and args[0] in _UNBUILT:
+            ctx.fail(f"{args[0]}: not built yet. docs/engine-api.md lists what is.")
         if ctx.parent is None and args[0] in _DOCKERS_ALONE:
             host = Client(ctx.params["host"]).host
             ctx.fail(f"No such command {args[0]!r}. docker's own has it: DOCKER_HOST={host} docker {args[0]}")
         name, command, rest = super().resolve_command(ctx, args)
         self.verb = name or ""
         return name, command, rest
-
-
-def _unbuilt(args: list[str]) -> str:
-    """The words of *args* that are a command of docker's which is not built; empty if there are none."""
-    word, below = args[0], args[1] if len(args) > 1 else ""
-    if word in _UNBUILT:
-        return word
-    return f"{word} {below}" if below in _UNBUILT_BELOW.get(word, ()) else ""
 
 
 @click.group(

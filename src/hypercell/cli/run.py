@@ -15,6 +15,7 @@ from hypercell.cli import health, mounts, parse, terminal
 from hypercell.cli.attach import Waiter, converse, open_attach
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit, start_failure
+from hypercell.cli.network import endpoint
 from hypercell.cli.options import DETACH_KEYS, SIG_PROXY
 from hypercell.cli.output import warn
 from hypercell.cli.progress import pull
@@ -69,7 +70,10 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
     *mounts.OPTIONS,
     click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
-    click.option("--network", default="", metavar="bridge|none", help="Its network."),
+    click.option("--network", default="", metavar="NETWORK", help="Its network: bridge, none, or one of your own."),
+    click.option("--network-alias", multiple=True, metavar="NAME", help="A name more on a network of your own."),
+    click.option("--ip", default="", metavar="IP", help="Its address on a network of your own."),
+    click.option("--mac-address", default="", metavar="MAC", help="Its MAC address."),
     click.option("--add-host", multiple=True, metavar="NAME:IP", help="An entry of /etc/hosts."),
     click.option("--dns", multiple=True, metavar="IP", help="Name server instead of the network's."),
     click.option(
@@ -154,7 +158,14 @@ def _body(options: dict[str, Any], attach: bool) -> dict[str, Any]:
         "Healthcheck": health.health_check(options),
         **volumes,
         "HostConfig": host,
+        "NetworkingConfig": {"EndpointsConfig": _endpoints(options)},
     }
+
+
+def _endpoints(options: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of its network, if anything."""
+    wishes = endpoint(options["network_alias"], options["ip"], options["mac_address"])
+    return {options["network"] or "default": wishes} if wishes else {}
 
 
 def _security_option(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud.containers import ContainerService
-from hypercell.cloud.contract import Containers, Events, Volumes
+from hypercell.cloud.contract import Containers, Events, Networks, Volumes
 from hypercell.cloud.events import EventLog
 from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
@@ -21,6 +21,7 @@ __all__ = ["Cloud", "open_cloud"]
 class Cloud:
     containers: Containers
     volumes: Volumes
+    networks: Networks
     events: Events
     node: Node
 
@@ -35,4 +36,6 @@ async def open_cloud(config: Config, db: Database, node: Node, images: Images) -
     """The cloud on a node that was recovered. Sets `images.in_use`."""
     events = EventLog()
     volumes = VolumeService(config, node, events)
-    return Cloud(ContainerService(config, node, images, events, volumes), volumes, events, node)
+    containers = ContainerService(config, node, images, events, volumes)
+    containers.networks.settle()
+    return Cloud(containers, volumes, containers.networks, events, node)

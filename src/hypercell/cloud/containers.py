@@ -31,6 +31,7 @@ from hypercell.cloud.contract import (
 )
 from hypercell.cloud.creation import Creation, check_size
 from hypercell.cloud.names import Names
+from hypercell.cloud.networks import NetworkService
 from hypercell.cloud.views import Views
 from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
@@ -54,7 +55,8 @@ class ContainerService:
         self._volumes = volumes
         self._names = Names()
         self._views = Views(images)
-        self._creation = Creation(config, node, images, self._names, self._views, volumes)
+        self.networks = NetworkService(node, events, self._find, lambda record: self._views.resolved(record).request)
+        self._creation = Creation(config, node, images, self._names, self._views, volumes, self.networks)
         for container in node.containers.values():
             self._names.add(container.record.tenant, container.record.name, container.id)
         node.listen(self._on_event)
@@ -77,9 +79,11 @@ class ContainerService:
         if event.action == "create":
             self._names.add(record.tenant, record.name, record.id)
         if event.action == "start":
+            self.networks.began(record)
             self._publish_mounts(record)
         self._publish(record, event.action, event.attributes)
         if event.action == "die":
+            self.networks.ended(record)
             self._publish_unmounts(record)
         if event.action == "destroy":
             self._names.remove(record.tenant, record.name, record.id)

@@ -17,6 +17,7 @@ from hypercell.cloud.contract import ContainerRequest, Mounted
 from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.mounting import plan, pod_volumes, wants_volumes
 from hypercell.cloud.names import Names
+from hypercell.cloud.networks import NetworkService
 from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
 from hypercell.cloud.validate import check_log_size, validate
 from hypercell.cloud.views import Views
@@ -24,7 +25,7 @@ from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
 from hypercell.node import Node
 from hypercell.node.blanks import rounded
-from hypercell.node.network import Port
+from hypercell.node.network import Port, Wish
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.volumes import Volume
 
@@ -35,7 +36,14 @@ MAX_SPEC = 768 * 1024
 
 class Creation:
     def __init__(
-        self, config: Config, node: Node, images: Images, names: Names, views: Views, volumes: VolumeService
+        self,
+        config: Config,
+        node: Node,
+        images: Images,
+        names: Names,
+        views: Views,
+        volumes: VolumeService,
+        networks: NetworkService,
     ) -> None:
         self._config = config
         self._node = node
@@ -43,26 +51,29 @@ class Creation:
         self._names = names
         self._views = views
         self._volumes = volumes
+        self._networks = networks
         self.images_wanted: Counter[str] = Counter()
         """Ids of images of which a container is being made: they must not be removed now."""
 
     async def create(self, tenant: str, request: ContainerRequest) -> tuple[str, list[str]]:
         validate(request)
+        wishes = self._networks.wishes(tenant, request)
         check_log_size(request.log, self._config.log_most)
         image = await self._images.get(tenant, request.image)
         ident = new_id()
         resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
         if not wants_volumes(resolved.request):
-            await self._create(tenant, ident, resolved, [])
+            await self._create(tenant, ident, resolved, wishes, [])
         else:
-            work = self._create_with_volumes(tenant, ident, resolved)
+            work = self._create_with_volumes(tenant, ident, resolved, wishes)
             await self._node.services.tasks.complete(work, f"create {ident[:12]}")
         return ident, list(resolved.warnings)
 
-    async def _create_with_volumes(self, tenant: str, ident: str, resolved: Resolved) -> None:
+    async def _create_with_volumes(self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...]) -> None:
         async with self._node.services.volumes.changing:
             found = plan(tenant, resolved.request, self._volumes, partial(self._mounts_of, tenant))
-            await self._create(tenant, ident, replace(resolved, mounts=tuple(found.mounts.values())), found.made)
+            mounted = replace(resolved, mounts=tuple(found.mounts.values()))
+            await self._create(tenant, ident, mounted, wishes, found.made)
 
     def _mounts_of(self, tenant: str, ref: str) -> tuple[Mounted, ...]:
         try:
@@ -72,7 +83,9 @@ class Creation:
         container.refuse_unusable()
         return self._views.resolved(container.record).mounts
 
-    async def _create(self, tenant: str, ident: str, resolved: Resolved, volumes: list[Volume]) -> None:
+    async def _create(
+        self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...], volumes: list[Volume]
+    ) -> None:
         request, image_id = resolved.request, resolved.image_id
         document = oci.config(resolved, self._node.kernel.release)
         with self._names.reserve(tenant, request.name.removeprefix("/")) as name:
@@ -87,6 +100,7 @@ class Creation:
                         tenant,
                         name,
                         pod_spec(resolved, self._disk_size(request)),
+                        wishes,
                         lambda port: container_spec(resolved, document, port),
                         extension,
                         volumes,
@@ -109,7 +123,6 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
         vcpus=resolved.vcpus,
         memory=resolved.memory,
         cpu_quota=request.nano_cpus / 10**9,
-        network=request.network,
         hostname=request.hostname,
         publish=request.published,
         disk_size=disk_size,

@@ -34,17 +34,17 @@ def etc_files(request: ContainerRequest, port: Port) -> list[Json]:
 
 
 def hosts(request: ContainerRequest, port: Port) -> str:
-    lines = [_HOSTS]
+    lines, gateway = [_HOSTS], port.main.gateway if port.main is not None else ""
     for entry in request.extra_hosts:
         name, _, address = entry.partition(":")
-        address = port.gateway if address == "host-gateway" else address.strip("[]")
+        address = gateway if address == "host-gateway" else address.strip("[]")
         if address:
             lines.append(f"{address}\t{name}\n")
-    if port.address:
-        names = [request.hostname]
-        if request.domainname:
-            names.insert(0, f"{request.hostname}.{request.domainname}")
-        lines.append(f"{port.address.partition('/')[0]}\t{' '.join(names)}\n")
+    names = [request.hostname]
+    if request.domainname:
+        names.insert(0, f"{request.hostname}.{request.domainname}")
+    addresses = [place.address.partition("/")[0] for place in port.places if place.address]
+    lines += [f"{address}\t{' '.join(names)}\n" for address in addresses]
     return "".join(lines)
 
 

@@ -8,13 +8,14 @@ from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.creation import container_spec
 from hypercell.cloud.resolve import resolve
 from hypercell.images.contract import Image, ImageConfig
-from hypercell.node.network import Port
+from hypercell.node.network import BRIDGE, Place, Port, Wish
 from hypercell.node.sample import PROGRAM
 from hypercell.node.spec import ContainerSpec
 
 _NAME = "warming"
 # Addresses for documentation (RFC 5737).
-_PORT = Port(_NAME, "bridge", "02:42:c0:00:02:02", "192.0.2.2/24", "192.0.2.1", ("192.0.2.1",), 1500)
+_PLACE = Place(Wish(BRIDGE), "bridge", "02:42:c0:00:02:02", "192.0.2.2/24", "192.0.2.1", 1500)
+_PORT = Port(_NAME, (_PLACE,), (_PLACE.gateway,))
 
 
 def sample(kernel_release: str) -> ContainerSpec:

@@ -249,9 +249,9 @@ def check_path(what: str, path: str) -> None:
 
 
 def _check_network(request: ContainerRequest) -> None:
-    if request.network not in ("bridge", "none"):
+    if request.network == "host" or request.network.startswith("container:"):
         words = f"network mode {_shown(request.network)} is not supported"
-        raise Unsupported(words, "choose bridge or none: a container in a VM has a network of its own")
+        raise Unsupported(words, "a container in a VM has a network of its own: bridge, none, or one of yours")
     check_published_count(len(request.published))
     for port in request.published:
         check_published(port)

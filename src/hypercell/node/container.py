@@ -121,6 +121,11 @@ class Container:
     def emit(self, action: str, **attributes: str) -> None:
         self.services.emit(NodeEvent(action, self.record, attributes))
 
+    def announce(self) -> None:
+        """Let its neighbours find it, as docker does: by its name, its id's beginning and its host name."""
+        names = (self.record.name, self.id[:12], self.pod.record.spec.hostname)
+        self.services.network.announce(self.pod.id, tuple(dict.fromkeys(filter(None, names))))
+
     async def save(self, **changes: Any) -> None:
         """Change the record and write it down."""
         self.record = replace(self.record, **changes)

@@ -60,7 +60,7 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
     crash_point("exit-recorded")
     container.end_probing()
     await _end_execs(container)
-    await _withdraw_ports(container)
+    await _withdraw(container)
     container.run = None
     container.status = Status.RESTARTING if restart else Status.EXITED
     _tell(container, ending)
@@ -86,13 +86,10 @@ async def end_vm(container: Container, orderly: bool) -> bool:
     return True
 
 
-async def _withdraw_ports(container: Container) -> None:
-    """Whoever hears of the end may publish them at once."""
-    pod = container.pod
-    if pod.port.published:
-        with contextlib.suppress(Exception):  # the end of the VM tries again, and says what is wrong
-            await container.services.network.unpublish(pod.id)
-            pod.port = pod.record.port
+async def _withdraw(container: Container) -> None:
+    """Whoever hears of the end may publish its ports at once, and finds it by no name."""
+    with contextlib.suppress(Exception):  # the end of the VM tries again, and says what is wrong
+        await container.pod.withdraw()
 
 
 def error_words(ending: Ending) -> str:

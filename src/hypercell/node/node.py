@@ -14,9 +14,9 @@ from typing import Any
 from hypercell.base.arrival import ARRIVED
 from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, NotFound, NotModified
-from hypercell.node import recovery, removal, restarting, rows, starting
+from hypercell.node import networking, recovery, removal, restarting, rows, starting
 from hypercell.node.container import Container
-from hypercell.node.network import Port
+from hypercell.node.network import Port, Wish
 from hypercell.node.pod import Pod
 from hypercell.node.records import Phase, PodRecord, Record
 from hypercell.node.services import EventSink, NodeEvent, Services
@@ -49,7 +49,7 @@ class Node:
         pods: dict[str, Pod] = {}
         for record in loaded.records:
             if record.pod not in pods:
-                pods[record.pod] = Pod(loaded.pods[record.pod], self.services)
+                pods[record.pod] = Pod(loaded.pods[record.pod], self.services, self._port(record.pod))
             container = Container(record, pods[record.pod], self.services)
             container.recovered.clear()
             self._add(container)
@@ -62,6 +62,13 @@ class Node:
         tasks = [self.services.tasks.spawn(work, "recovery") for work in works]
         if tasks:
             await asyncio.wait(tasks, timeout=self.services.bounds.recovery)
+
+    def _port(self, pod_id: str) -> Port:
+        """One that is not there, or cannot be read, is on no network: it cannot start either."""
+        try:
+            return self.services.network.port(pod_id)
+        except HypercellError:
+            return Port(pod_id, (), ())
 
     async def _recover(self, container: Container, vms: set[str]) -> None:
         try:
@@ -117,17 +124,18 @@ class Node:
         tenant: str,
         name: str,
         pod_spec: PodSpec,
+        wishes: tuple[Wish, ...],
         build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
         volumes: Sequence[Volume] = (),
     ) -> Container:
-        """A container in a pod of its own, everything that can be prepared prepared, and *volumes* that come to be with
-        it; its caller holds `VolumeStore.changing` if it has any.
+        """A container in a pod of its own, everything that can be prepared prepared, on the networks of its *wishes*,
+        and *volumes* that come to be with it; its caller holds `VolumeStore.changing` if it has any.
 
         *build* makes its spec when its place on the network is known. Raises `Conflict` when the tenant has
         another container of that name, `NoSpace`, and what the network raises; then nothing is left.
         """
-        work = self._create(ident, tenant, name, pod_spec, build, extension, volumes)
+        work = self._create(ident, tenant, name, pod_spec, wishes, build, extension, volumes)
         return await self.services.tasks.complete(work, f"create {name}")
 
     async def _create(
@@ -136,6 +144,7 @@ class Node:
         tenant: str,
         name: str,
         pod_spec: PodSpec,
+        wishes: tuple[Wish, ...],
         build: Callable[[Port], ContainerSpec],
         extension: dict[str, Any],
         volumes: Sequence[Volume],
@@ -144,12 +153,12 @@ class Node:
         crash_point("create-begin")
         try:
             port, *_ = await together(
-                services.network.allocate(ident, tenant, pod_spec.network),
+                services.network.allocate(ident, tenant, wishes),
                 services.storage.create(ident, pod_spec.disk_size),
                 services.volumes.make_disks(volumes),
             )
             crash_point("create-prepared")
-            pod = PodRecord(ident, tenant, now, pod_spec, port)
+            pod = PodRecord(ident, tenant, now, pod_spec)
             record = Record(ident, ident, tenant, name, now, build(port), extension)
             await services.records.insert(pod, record, volumes)
         except Exception:
@@ -161,7 +170,7 @@ class Node:
             raise
         crash_point("create-recorded")
         services.volumes.add(volumes)
-        container = Container(record, Pod(pod, services), services)
+        container = Container(record, Pod(pod, services, port), services)
         self._add(container)
         container.emit("create")
         return container
@@ -233,3 +242,14 @@ class Node:
         renamed = await self.services.records.rename(container.record, name)
 
         container.record = replace(container.record, name=renamed.name)
+        if container.run is not None:
+            container.announce()
+
+    async def connect(self, container: Container, wish: Wish, files: networking.Files) -> None:
+        await self._complete(container, "connect", lambda: networking.connect(container, wish, files))
+
+    async def settle(self, container: Container, files: networking.Files) -> None:
+        await self._complete(container, "settling", lambda: networking.settle(container, files))
+
+    async def disconnect(self, container: Container, network: str, files: networking.Files) -> None:
+        await self._complete(container, "disconnect", lambda: networking.disconnect(container, network, files))

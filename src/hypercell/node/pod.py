@@ -14,6 +14,7 @@ import os
 import time
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from hypercell.agent.contract import Agent
@@ -21,6 +22,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import HypercellError, VmFailed
 from hypercell.node.boot import UNWANTED, Berth, isolation, vm_spec
 from hypercell.node.guest_state import ContainerState, highest_stream, parse
+from hypercell.node.interfaces import interfaces
 from hypercell.node.network import Port
 from hypercell.node.records import PodRecord
 from hypercell.node.services import Services
@@ -68,9 +70,10 @@ class VmEnded(Exception):
 
 
 class Pod:
-    def __init__(self, record: PodRecord, services: Services) -> None:
+    def __init__(self, record: PodRecord, services: Services, port: Port) -> None:
         self.record = record
-        self.port: Port = record.port
+        self.port = port
+        """Its card, and what is published of it now."""
         self.vm: Vm | None = None
         self.agent: Agent | None = None
         self.doomed = False
@@ -137,16 +140,13 @@ class Pod:
         Raises `VmFailed` for a guest that does not confirm them.
         """
         assert self.vm is not None
-        interface = {"device_mac": self.vm.device_mac, "mac": self.port.mac, "name": "eth0", "mtu": self.port.mtu}
-        if self.port.address:
-            interface |= {"addresses": [self.port.address], "gateway": self.port.gateway}
         hostname, asked = self.record.spec.hostname, time.time_ns()
         members = {
             "hostname": hostname,
             "clock_ns": asked,
             "entropy": b64encode(os.urandom(64)).decode(),
             "machine_id": self.id[:32],
-            "interfaces": [interface],
+            "interfaces": interfaces(self.port, self.vm.device_mac),
             "sysctl": dict(self.record.spec.sysctls),
         }
         reply = await agent.request("configure", members, self.services.bounds.request)
@@ -281,8 +281,13 @@ class Pod:
             self.has_volumes = False
             self.services.claims.tell()
         finally:
-            await self.services.network.unpublish(self.id)
-            self.port = self.record.port
+            await self.withdraw()
+
+    async def withdraw(self) -> None:
+        """Nothing of it is published any more, and nobody finds it by a name."""
+        self.services.network.announce(self.id, ())
+        await self.services.network.unpublish(self.id)
+        self.port = replace(self.port, published=())
 
     async def forget_vm(self) -> None:
         """Somebody else ends it."""

@@ -14,7 +14,6 @@ from typing import Any
 from hypercell.base.db import Database, Transaction
 from hypercell.base.errors import Conflict
 from hypercell.node import spec as specs
-from hypercell.node.network import Port
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.volumes import Volume
 from hypercell.node.volumes import records as volume_records
@@ -41,7 +40,6 @@ class PodRecord:
     tenant: str
     created_ns: int
     spec: PodSpec
-    port: Port
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +111,10 @@ class Records:
     async def insert(self, pod: PodRecord, record: Record, volumes: Iterable[Volume] = ()) -> None:
         """With *volumes* that come to be with it. Raises `Conflict` when the tenant has another container, or another
         volume, of such a name."""
-        values = (pod.id, pod.tenant, pod.created_ns, specs.dump(pod.spec), specs.dump(pod.port))
+        values = (pod.id, pod.tenant, pod.created_ns, specs.dump(pod.spec))
 
         def work(tx: Transaction) -> None:
-            tx.execute("INSERT INTO pods (id, tenant, created_ns, spec, port) VALUES (?, ?, ?, ?, ?)", values)
+            tx.execute("INSERT INTO pods (id, tenant, created_ns, spec) VALUES (?, ?, ?, ?)", values)
             tx.execute(_INSERT, _row(record))
             volume_records.insert(tx, volumes)
 

@@ -66,7 +66,7 @@ async def recover(container: Container, vms: set[str]) -> None:
         elif container.pod.id in vms:
             await _end_leftover(container)
         if container.run is None:  # its daemon may have died between the end of the VM and that of its ports
-            await container.services.network.unpublish(container.pod.id)
+            await container.pod.withdraw()
     if container.run is not None:
         container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
         return
@@ -102,7 +102,7 @@ async def _recover_running(container: Container) -> None:
         await _settle(container, FAILED_START, START_INTERRUPTED, "interrupted")
         return
     try:
-        port = await container.services.network.allocate(pod.id, record.tenant, pod.record.spec.network)
+        port = container.services.network.port(pod.id)
     except HypercellError as error:
         log.error("the VM of %s has lost its network and is ended: %s", container.id[:12], error)
         await _settle(container, VM_DIED, str(error), "unknown")
@@ -127,6 +127,7 @@ async def _adopt(container: Container, found: Mapping[str, ContainerState], stat
             container.keep_exec(known)
             known.adopt(agent, process)
     run.adopt(agent, state.init, container.output, container.input)
+    container.announce()
     pod.watch()
     container.begin_probing()
     log.info("adopted container %s", container.id[:12])

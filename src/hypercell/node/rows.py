@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 
 from hypercell.base.ids import is_id
 from hypercell.node import spec as specs
-from hypercell.node.network import Port
 from hypercell.node.records import COUNTERS, Phase, PodRecord, Record
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.types import OPERATOR_TENANT
@@ -85,14 +84,12 @@ def _pod(row: sqlite3.Row) -> tuple[PodRecord, list[str]]:
         taken.take("tenant", _text, OPERATOR_TENANT),
         taken.take("created_ns", _count, 0),
         taken.take("spec", specs.load_pod, nothing.spec),
-        taken.take("port", specs.load_port, nothing.port),
     )
     return record, taken.faults
 
 
 def _pod_stand_in(ident: str) -> PodRecord:
-    spec = PodSpec(0, 0, 0.0, "none", "", (), 0)
-    return PodRecord(ident, OPERATOR_TENANT, 0, spec, Port(ident, "none", "", "", "", (), 0))
+    return PodRecord(ident, OPERATOR_TENANT, 0, PodSpec(0, 0, 0.0, "", (), 0))
 
 
 def _record(row: sqlite3.Row, pod: PodRecord, wrong: list[str], check: Callable[[Any], object]) -> Record:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypercell.base.typed import build, text
 from hypercell.node.health import HealthCheck
-from hypercell.node.network import Port, PublishedPort
+from hypercell.node.network import PublishedPort
 from hypercell.node.types import LogSpec, RestartPolicy
 
 Json = dict[str, Any]
@@ -34,7 +34,6 @@ class PodSpec:
     """Bytes that its containers may use; the guest kernel's own share comes on top."""
     cpu_quota: float
     """Host CPU time it may use, in cores (0: as much as its vCPUs can)."""
-    network: str
     hostname: str
     publish: tuple[PublishedPort, ...]
     disk_size: int
@@ -80,13 +79,16 @@ class ContainerSpec:
         return list(self.oci["process"]["args"])
 
 
-def dump(spec: PodSpec | ContainerSpec | Port) -> str:
+def dump(spec: PodSpec | ContainerSpec) -> str:
     return text(spec)
 
 
 def load_pod(stored: str) -> PodSpec:
     """Raises `ValueError`, as the others, for what `dump` has not written."""
-    return build(PodSpec, json.loads(stored))
+    values = json.loads(stored)
+    if isinstance(values, dict):
+        values.pop("network", None)  # of a time when a container was on one network for good
+    return build(PodSpec, values)
 
 
 def load_container(stored: str) -> ContainerSpec:
@@ -96,7 +98,3 @@ def load_container(stored: str) -> ContainerSpec:
     if not isinstance(args, list) or not all(isinstance(word, str) for word in args):
         raise ValueError("ContainerSpec.oci has no process")
     return spec
-
-
-def load_port(stored: str) -> Port:
-    return build(Port, json.loads(stored))

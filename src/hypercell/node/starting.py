@@ -119,6 +119,7 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
         await asyncio.gather(publishing, return_exceptions=True)
         raise
     _check_aborted(container)
+    container.announce()
     crash_point("container-created")
     with trace.step("process"):
         await _start_program(container, agent, run)

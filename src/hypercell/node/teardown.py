@@ -36,6 +36,7 @@ class Teardown:
         """Removals under way, whether their callers still wait or not."""
         self._network, self._storage, self._tasks = network, storage, tasks
         self._places = asyncio.Semaphore(most)
+        self._under_way: set[asyncio.Task[None]] = set()
         self._ended: list[_Leftover] = []
         self._sweeping = asyncio.Lock()
 
@@ -52,7 +53,16 @@ class Teardown:
         """Remove all that is left of a container whose row is gone, its VM by *end_vm*, which tells whether that is
         gone. A node that closes gives it time to end."""
         work = self._tear_down(_Leftover(container_id, port_id), end_vm)
-        self._tasks.spawn(work, f"teardown of {container_id[:12]}", finish=True)
+        task = self._tasks.spawn(work, f"teardown of {container_id[:12]}", finish=True)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def settled(self) -> bool:
+        """Wait for those that have begun; whether there were any."""
+        begun = list(self._under_way)
+        if begun:
+            await asyncio.wait(begun)
+        return bool(begun)
 
     async def _tear_down(self, leftover: _Leftover, end_vm: Callable[[], Awaitable[bool]]) -> None:
         try:

@@ -14,6 +14,7 @@ from tests.contract.scenarios import (
     files,
     images,
     lists,
+    networks,
     refusals,
     states,
     streams,
@@ -23,7 +24,21 @@ from tests.contract.scenarios import (
 from tests.contract.talk import Talk
 
 Scenario = Callable[[Talk], None]
-_MODULES = (containers, contents, errors, execs, files, images, lists, refusals, states, streams, system, volumes)
+_MODULES = (
+    containers,
+    contents,
+    errors,
+    execs,
+    files,
+    images,
+    lists,
+    networks,
+    refusals,
+    states,
+    streams,
+    system,
+    volumes,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hypercell.api.docker.container_view import endpoint_json, is_alive, mounts_json
+from hypercell.api.docker.container_view import endpoints_json, is_alive, mounts_json
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import flag, number
@@ -90,7 +90,7 @@ def summary_json(view: ContainerView, image: str, version: tuple[int, ...], size
         "State": str(view.state.status),
         "Status": status_text(view, time.time_ns()),
         "HostConfig": host,
-        "NetworkSettings": {"Networks": {view.port.network: endpoint_json(view)}},
+        "NetworkSettings": {"Networks": endpoints_json(view)},
         "Mounts": mounts_json(view),
     }
     if size:
@@ -232,7 +232,7 @@ def _passes(view: ContainerView, filters: Filters) -> bool:
         ended = not is_alive(view) and view.state.started_ns > 0
         if not ended or not filters.exact("exited", str(view.state.exit_code)):
             return False
-    if not filters.prefixed("network", view.port.network, endpoint_json(view)["NetworkID"]):
+    if not filters.prefixed("network", *(text for place in view.port.places for text in (place.name, place.network))):
         return False
     return _has_ports(view, filters)
 

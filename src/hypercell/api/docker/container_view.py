@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from hypercell.api.docker.create.mounts import target
-from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
 from hypercell.cloud import mounts
-from hypercell.cloud.contract import ContainerRequest, ContainerView, Health, HealthRequest, Status, Trace
+from hypercell.cloud.contract import ContainerRequest, ContainerView, Health, HealthRequest, Place, Status, Trace
 from hypercell.cloud.health import MEMBERS
-from hypercell.node.network import PublishedPort
+from hypercell.node.network import BRIDGE, NONE, PublishedPort
 
 Json = dict[str, Any]
 _ALIVE = (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
@@ -306,35 +305,41 @@ def _bindings(published: tuple[PublishedPort, ...], known: bool) -> dict[str, li
     return bindings
 
 
-def endpoint_json(view: ContainerView) -> Json:
-    """The container's place on its network; addresses only while it runs, as docker."""
-    alive = is_alive(view)
-    address, _, length = view.port.address.partition("/")
+def endpoint_json(view: ContainerView, place: Place) -> Json:
+    """The container's place on a network; addresses only while it runs, as docker."""
+    alive, wish = is_alive(view), place.wish
+    address, _, length = place.address.partition("/")
+    own = place.network not in (BRIDGE, NONE)
+    names = (view.name, *wish.aliases, short(view.id), view.request.hostname) if own else ()
     return {
-        "IPAMConfig": None,
+        "IPAMConfig": {"IPv4Address": wish.address} if wish.address else {} if own else None,
         "Links": None,
-        "Aliases": None,
-        "MacAddress": view.port.mac if alive and address else "",
+        "Aliases": list(wish.aliases) or None,
+        "MacAddress": place.mac if alive and address else "",
         "DriverOpts": None,
         "GwPriority": 0,
-        "NetworkID": NETWORK_IDS.get(view.port.network, "") if view.state.started_ns else "",
+        "NetworkID": place.network if view.state.started_ns else "",
         "EndpointID": view.port.id if alive else "",
-        "Gateway": view.port.gateway if alive else "",
+        "Gateway": place.gateway if alive else "",
         "IPAddress": address if alive else "",
         "IPPrefixLen": int(length or 0) if alive else 0,
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+        "DNSNames": list(dict.fromkeys(filter(None, names))) or None,
     }
 
 
+def endpoints_json(view: ContainerView) -> Json:
+    return {place.name: endpoint_json(view, place) for place in view.port.places}
+
+
 def network_settings_json(view: ContainerView) -> Json:
-    endpoint = endpoint_json(view)
+    endpoints = endpoints_json(view)
     ports: Json = {}
-    if is_alive(view) and view.port.network != "none":
+    if is_alive(view) and "none" not in endpoints:
         ports = dict.fromkeys(_exposed(view.request)) | _bindings(view.port.published, known=True)
-    bridged = endpoint if view.port.network == "bridge" else {}
+    bridged = endpoints.get("bridge", {})
     return {
         "Bridge": "",
         "SandboxID": view.port.id if is_alive(view) else "",
@@ -353,5 +358,5 @@ def network_settings_json(view: ContainerView) -> Json:
         "IPPrefixLen": bridged.get("IPPrefixLen", 0),
         "IPv6Gateway": "",
         "MacAddress": bridged.get("MacAddress", ""),
-        "Networks": {view.port.network: endpoint},
+        "Networks": endpoints,
     }

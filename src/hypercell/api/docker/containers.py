@@ -40,11 +40,14 @@ async def create_container(call: Call) -> Response:
     request = parsed.request
     if call.version < (1, 25):
         request = replace(request, auto_remove=False)  # such a client removes its containers itself
+    if call.version < (1, 44) and len(request.endpoints) > 1:
+        names = ", ".join(wish.network for wish in request.endpoints)
+        raise InvalidArgument(f"Container cannot be created with multiple network endpoints: {names}")
     if call.version < (1, 44) and request.health is not None:
         request = replace(request, health=replace(request.health, start_interval=0))  # it means something else by that
     await _check_platform(engine, request, call.query.get("platform"))
     request = await _fill_from_image(engine, request)
-    request = await _fill_gateway(engine, request)
+    request = _fill_gateway(engine, request)
     container_id, warnings = await engine.containers.create(engine.tenant, request)
     return json_response({"Id": container_id, "Warnings": [*parsed.warnings, *warnings]}, 201)
 
@@ -70,11 +73,11 @@ async def _fill_from_image(engine: Engine, request: ContainerRequest) -> Contain
     return replace(request, command=image.config.command)
 
 
-async def _fill_gateway(engine: Engine, request: ContainerRequest) -> ContainerRequest:
+def _fill_gateway(engine: Engine, request: ContainerRequest) -> ContainerRequest:
     """`host.docker.internal:host-gateway` in the extra hosts becomes the address of this host."""
     if not any(entry.endswith(f":{HOST_GATEWAY}") for entry in request.extra_hosts):
         return request
-    gateway = (await engine.network.describe("bridge")).get("gateway", "")
+    gateway = engine.networks.find(engine.tenant, "bridge").spec.gateway
     hosts = tuple(entry.replace(f":{HOST_GATEWAY}", f":{gateway}") for entry in request.extra_hosts)
     return replace(request, extra_hosts=hosts)
 

@@ -11,10 +11,9 @@ from hypercell.api.docker.facts import Facts
 from hypercell.api.http import Request
 from hypercell.base.config import Config
 from hypercell.base.metrics import Counter, Metric
-from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Volumes
+from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Networks, Volumes
 from hypercell.engines.build import Builds
 from hypercell.images.contract import Images, Registries
-from hypercell.node.network import Network
 
 
 def new_pulls() -> Counter:
@@ -28,7 +27,7 @@ class Engine:
     images: Images
     registries: Registries
     events: Events
-    network: Network
+    networks: Networks
     config: Config
     builds: Builds
     facts: Facts = field(default_factory=Facts)

@@ -16,12 +16,6 @@ _UNBUILT = {
         "DELETE /containers/{name}/checkpoints/{checkpoint}",
     ],
     "BuildKit": ["POST /build/cancel", "POST /session", "POST /grpc"],
-    "networks of one's own": [
-        "POST /networks/create",
-        "POST /networks/{name}/connect",
-        "POST /networks/{name}/disconnect",
-        "DELETE /networks/{name}",
-    ],
     "volumes of a swarm": ["PUT /volumes/{name}"],
     "plugins": [
         "GET /plugins/privileges",

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The name server of containers: listens on the bridge's address and forwards to the machine's own name servers.
+"""The name server of a network: listens on the bridge's address, answers what the network itself knows, and forwards
+the rest to the machine's own name servers.
 
-It relays bytes and looks only at what it must: the id, and the question, which an answer has to repeat. Every query
-leaves from a socket of its own, so answers cannot be forged without guessing id and source port (RFC 5452).
+What it forwards it relays as bytes, and looks only at what it must: the id, and the question, which an answer has to
+repeat. Every query leaves from a socket of its own, so answers cannot be forged without guessing id and source port
+(RFC 5452).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import contextlib
 import ipaddress
 import logging
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,14 @@ def answers(query: bytes, reply: bytes) -> bool:
     return repeated is not None and asked is not None and asked.lower() == repeated.lower()
 
 
+Known = Callable[[str, bytes], bytes | None]
+"""The answer to a query of the client with this address; None: it has to be asked of others."""
+
+
+def _nothing(client: str, query: bytes) -> bytes | None:
+    return None
+
+
 class _Client(asyncio.DatagramProtocol):
     def __init__(self, query: bytes) -> None:
         self.query = query
@@ -86,8 +97,11 @@ class _Client(asyncio.DatagramProtocol):
 class Forwarder(asyncio.DatagramProtocol):
     """Serve on (*address*, *port*), udp and tcp. `start`, then `close`."""
 
-    def __init__(self, address: str, servers: tuple[str, ...], port: int = 53, upstream_port: int = 53) -> None:
+    def __init__(
+        self, address: str, servers: tuple[str, ...], port: int = 53, upstream_port: int = 53, known: Known = _nothing
+    ) -> None:
         self.address, self.port = address, port
+        self._known = known
         self._servers, self._upstream_port = servers, upstream_port
         self._transport: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
@@ -114,15 +128,22 @@ class Forwarder(asyncio.DatagramProtocol):
         await asyncio.gather(*self._pending, return_exceptions=True)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if question(data) is None or data[2] & 0x80:
+            return
+        if (reply := self._known(addr[0], data)) is not None:
+            self._send(reply, addr)
+            return
         # Over the limit queries are dropped: a resolver asks again, and a flood costs us nothing.
-        if question(data) is None or data[2] & 0x80 or len(self._pending) >= _MAX_PENDING:
+        if len(self._pending) >= _MAX_PENDING:
             return
         task = asyncio.create_task(self._serve_udp(data, addr))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
     async def _serve_udp(self, query: bytes, client: tuple[str, int]) -> None:
-        reply = await self._ask_udp(query)
+        self._send(await self._ask_udp(query), client)
+
+    def _send(self, reply: bytes, client: tuple[str, int]) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(reply, client)
 
@@ -145,11 +166,12 @@ class Forwarder(asyncio.DatagramProtocol):
             writer.close()
             return
         self._connections += 1
+        client = (writer.get_extra_info("peername") or ("",))[0]
         try:
             while query := await asyncio.wait_for(_read_message(reader), 10):
                 if question(query) is None:
                     break
-                reply = await self._ask_tcp(query)
+                reply = self._known(client, query) or await self._ask_tcp(query)
                 writer.write(struct.pack("!H", len(reply)) + reply)
                 await asyncio.wait_for(writer.drain(), 10)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):

@@ -7,6 +7,7 @@ Source: netdevice(7), Linux Documentation/networking/tuntap.rst and bridge.rst.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import ipaddress
@@ -22,7 +23,10 @@ _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8916, 0x891C
 _SIOCGIFADDR = 0x8915
 _SIOCGIFINDEX = 0x8933
 _SIOCSIFNAME, _SIOCSIFHWADDR = 0x8923, 0x8924
-_SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF = 0x89A0, 0x89A1, 0x89A2
+_SIOCSIFMTU = 0x8922
+_SIOCADDRT, _SIOCDELRT = 0x890B, 0x890C
+_RTF_UP, _RTF_HOST = 0x1, 0x4
+_SIOCBRADDBR, _SIOCBRDELBR, _SIOCBRADDIF, _SIOCBRDELIF = 0x89A0, 0x89A1, 0x89A2, 0x89A3
 _TUNSETIFF = 0x400454CA
 _IFF_UP = 0x1
 _AF_BRIDGE = 7
@@ -60,13 +64,18 @@ def exists(name: str) -> bool:
     return True
 
 
+def names() -> list[str]:
+    """Of all links there are."""
+    return [name for _, name in socket.if_nameindex()]
+
+
 def set_up(name: str, up: bool = True) -> None:
     (flags,) = struct.unpack_from("=H", _ioctl(_SIOCGIFFLAGS, _request(name)), 16)
     wanted = flags | _IFF_UP if up else flags & ~_IFF_UP
     _ioctl(_SIOCSIFFLAGS, _request(name, struct.pack("=H", wanted)))
 
 
-def ensure_bridge(name: str, gateway: str, netmask: str) -> None:
+def ensure_bridge(name: str, gateway: str, netmask: str, mtu: int = MTU) -> None:
     """Make the bridge *name* with address *gateway*, or repair one that is there. Raises `Internal`."""
     try:
         with contextlib.suppress(FileExistsError):
@@ -82,6 +91,7 @@ def ensure_bridge(name: str, gateway: str, netmask: str) -> None:
         if _address(name) != gateway:
             _ioctl(_SIOCSIFADDR, _request(name, _inet(gateway)))
             _ioctl(_SIOCSIFNETMASK, _request(name, _inet(netmask)))
+        _ioctl(_SIOCSIFMTU, _request(name, struct.pack("=i", mtu)))
     except OSError as error:
         raise Internal(
             f"cannot set up the bridge {name}: {error.strerror}", "hypercell needs root and the kernel's bridge module"
@@ -102,8 +112,8 @@ def _address(name: str) -> str:
     return str(ipaddress.IPv4Address(answer[20:24]))
 
 
-def open_tap(name: str, bridge: str | None) -> int:
-    """Make the tap *name*, up and on *bridge* (None: on none, and down), and return its descriptor.
+def open_tap(name: str) -> int:
+    """Make the tap *name*, down and on no bridge, and return its descriptor.
 
     The tap is not persistent: it ends with the last copy of the descriptor, so that nobody has to clean it up.
     Raises `Internal`; a tap of that name that is still in use is one.
@@ -113,8 +123,6 @@ def open_tap(name: str, bridge: str | None) -> int:
         descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         fcntl.ioctl(descriptor, _TUNSETIFF, _request(name, struct.pack("=H", _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR)))
         set_sysctl(f"net/ipv6/conf/{name}/disable_ipv6", "1")
-        if bridge is not None:
-            _join(name, bridge)
     except OSError as error:
         if descriptor >= 0:
             os.close(descriptor)
@@ -147,8 +155,58 @@ def rejoin(name: str, bridge: str) -> None:
             raise Internal(f"cannot put the tap {name} onto {bridge}: {error.strerror}") from error
 
 
-def _join(name: str, bridge: str) -> None:
+def leave(name: str, bridge: str) -> None:
+    """Take the tap *name* off *bridge*, if it is on it, and either is there at all. Raises `Internal`."""
+    try:
+        index = _index(name)
+        _ioctl(_SIOCBRDELIF, _request(bridge, struct.pack("=i", index)))
+    except OSError as error:
+        if error.errno not in (errno.ENODEV, errno.EINVAL):
+            raise Internal(f"cannot take the tap {name} off {bridge}: {error.strerror}") from error
+
+
+def answer_for_others(bridge: str) -> None:
+    """Say on *bridge*, at once, that the host is where addresses live that it has a way to elsewhere (proxy ARP)."""
+    set_sysctl(f"net/ipv4/conf/{bridge}/proxy_arp", "1")
+    set_sysctl(f"net/ipv4/neigh/{bridge}/proxy_delay", "0")
+
+
+def add_route(address: str, link: str) -> None:
+    """The way to *address* is *link*. Raises `Internal`."""
+    try:
+        _route(_SIOCADDRT, address, link)
+    except OSError as error:
+        if error.errno != errno.EEXIST:
+            raise Internal(f"cannot lead to {address} by {link}: {error.strerror}") from error
+
+
+def delete_route(address: str, link: str) -> None:
+    """One that is not there, or whose link is gone, is none to worry about. Raises `Internal`."""
+    try:
+        _route(_SIOCDELRT, address, link)
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.ENODEV):
+            raise Internal(f"cannot end the way to {address} by {link}: {error.strerror}") from error
+
+
+def _route(number: int, address: str, link: str) -> None:
+    """A `struct rtentry` (linux/route.h): to one host, by a link."""
+    device = ctypes.create_string_buffer(link.encode())
+    destination, nowhere, one = _inet(address), _inet("0.0.0.0"), _inet("255.255.255.255")  # noqa: S104 -- no socket
+    entry = struct.pack(
+        "@L16s16s16sHhLPhPLLH",
+        *(0, destination, nowhere, one, _RTF_UP | _RTF_HOST, 0, 0, 0, 0, ctypes.addressof(device), 0, 0, 0),
+    )
+    _ioctl(number, entry + bytes(120 - len(entry)))
+
+
+def _index(name: str) -> int:
     (index,) = struct.unpack_from("=i", _ioctl(_SIOCGIFINDEX, _request(name)), 16)
+    return int(index)
+
+
+def _join(name: str, bridge: str) -> None:
+    index = _index(name)
     try:
         _ioctl(_SIOCBRADDIF, _request(bridge, struct.pack("=i", index)))
     except OSError as error:

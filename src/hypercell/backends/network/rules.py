@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rule set of one bridge, as text for nft(8). Pure functions: golden-tested, and nothing of a user's gets in.
+"""The rule set of one daemon, as text for nft(8). Pure functions: golden-tested, and nothing of a user's gets in.
 
-Two tables, both named after the bridge, so that several daemons share a machine:
+Two tables, both named after the daemon's bridge, so that several daemons share a machine:
 
-* `bridge`: what a container may send. Its own MAC with its own address in IP and ARP; all else is dropped.
-* `ip`: published ports (maps, so that a port is one element), NAT, and what containers may reach.
+* `bridge`: what a container may send. Its own MAC with its own address in IP and ARP, each on the link of the network
+  that they belong to; all else is dropped.
+* `ip`: published ports (maps, so that a port is one element), NAT, and what containers may reach. The rules are the
+  same however many networks there are: a network is some elements of their sets.
 """
 
 from __future__ import annotations
@@ -18,11 +20,17 @@ from dataclasses import dataclass
 from hypercell.node.network import PublishedPort
 
 TAP_PREFIX = "hc"
+BRIDGE_PREFIX = "hb"
+
+
+def _digest(bridge: str) -> str:
+    """What the names of this daemon's links have in common: rules of one must not touch links of another."""
+    return hashlib.sha256(bridge.encode()).hexdigest()[:3]
 
 
 def tap_prefix(bridge: str) -> str:
-    """What the names of the taps on *bridge* begin with: rules of one daemon must not touch taps of another."""
-    return TAP_PREFIX + hashlib.sha256(bridge.encode()).hexdigest()[:3]
+    """What the names of the taps of the daemon whose own bridge is *bridge* begin with."""
+    return TAP_PREFIX + _digest(bridge)
 
 
 def tap_name(bridge: str, port_id: str) -> str:
@@ -31,7 +39,7 @@ def tap_name(bridge: str, port_id: str) -> str:
 
 
 def spare_name(bridge: str) -> str:
-    """Of a tap that is no port's yet. No port's tap is called so, as a port's id has no dash; and were it put onto the
+    """Of a tap that is no port's yet. No port's tap is called so, as a port's id has no dash; and were it put onto a
     bridge, all that it sends would be dropped."""
     return f"{tap_prefix(bridge)}-{secrets.token_hex(5)[:9]}"
 
@@ -40,26 +48,74 @@ def is_spare(bridge: str, name: str) -> bool:
     return re.fullmatch(f"{tap_prefix(bridge)}-[0-9a-f]{{9}}", name) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One port on the bridge as the rules see it."""
+def bridge_name(bridge: str, network: str) -> str:
+    """Of a network of somebody's own, by its id."""
+    return BRIDGE_PREFIX + _digest(bridge) + network[:10]
 
-    port_id: str
+
+def is_bridge_name(bridge: str, name: str) -> bool:
+    return re.fullmatch(f"{BRIDGE_PREFIX}{_digest(bridge)}[0-9a-f]{{10}}", name) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One network as the rules see it."""
+
+    bridge: str
+    subnet: str
+    gateway: str
+    internal: bool = False
+    masquerade: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Whom a port may claim to be on one of its links."""
+
+    link: str
     mac: str
     address: str
     """Without prefix length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A port that is on a network other than that of its home: what may pass from bridge to bridge."""
+
+    home: str
+    """The bridge that its tap is on."""
+    bridge: str
+    """The other network's."""
+    address: str
+    """Its own there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One port as the rules see it."""
+
+    claims: tuple[Claim, ...]
+    visits: tuple[Visit, ...] = ()
     published: tuple[PublishedPort, ...] = ()
+    target: str = ""
+    """The address that published ports lead to."""
 
 
 def table(bridge: str) -> str:
     return f"hypercell_{bridge}".replace("-", "_").replace(".", "_")
 
 
-def rule_set(bridge: str, subnet: str, gateway: str, members: Iterable[Member]) -> str:
-    """Replace both tables whole, in one transaction. Established connections live on in conntrack."""
+def rule_set(bridge: str, resolver: str, segments: Iterable[Segment], members: Iterable[Member]) -> str:
+    """Replace both tables whole, in one transaction. Established connections live on in conntrack. *resolver*: the
+    address that containers of all networks ask for names at.
+
+    What passes from bridge to bridge must be published or a visitor's: that it is established says nothing, as with
+    br_netfilter a frame that never left its bridge can have made it so.
+    """
     name = table(bridge)
-    members = list(members)
-    elements = "\n".join(f"add {element}" for member in members for element in _all_elements(bridge, member))
+    found = [element for segment in segments for element in _segment(bridge, segment)]
+    found += [element for member in members for element in _all_elements(bridge, member)]
+    elements = "\n".join(f"add {element}" for element in found)
     return f"""
 table bridge {name}
 delete table bridge {name}
@@ -77,6 +133,13 @@ table bridge {name} {{
 table ip {name}
 delete table ip {name}
 table ip {name} {{
+  set bridges {{ type ifname; }}
+  set inside {{ type ifname . ifname; }}
+  set visits {{ type ifname . ifname . ipv4_addr; }}
+  set closed {{ type ifname; }}
+  set gateways {{ type ifname . ipv4_addr; }}
+  set subnets {{ type ipv4_addr; flags interval; }}
+  set masqueraded {{ type ipv4_addr; flags interval; }}
   map tcp_any {{ type inet_service : ipv4_addr . inet_service; }}
   map tcp_at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; }}
   map udp_any {{ type inet_service : ipv4_addr . inet_service; }}
@@ -97,25 +160,33 @@ table ip {name} {{
   }}
   chain leaving {{
     type nat hook postrouting priority srcnat;
-    ip saddr {subnet} oifname != "{bridge}" masquerade
-    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{bridge}" ip saddr {subnet} ct status dnat masquerade
+    ip saddr @masqueraded oifname != @bridges masquerade
+    oifname @bridges ip saddr 127.0.0.0/8 masquerade
+    oifname @bridges ip saddr @subnets ct status dnat masquerade
   }}
   chain through {{
     type filter hook forward priority filter;
-    iifname "{bridge}" oifname "{bridge}" accept
-    oifname "{bridge}" ct state established,related accept
-    oifname "{bridge}" ct status dnat accept
-    oifname "{bridge}" drop
-    iifname "{bridge}" ip daddr 169.254.0.0/16 drop
+    iifname . oifname @inside accept
+    iifname . oifname . ip saddr @visits accept
+    oifname . iifname . ip daddr @visits accept
+    iifname @closed drop
+    oifname @closed drop
+    iifname @bridges oifname @bridges ct status dnat accept
+    iifname @bridges oifname @bridges drop
+    oifname @bridges ct state established,related accept
+    oifname @bridges ct status dnat accept
+    oifname @bridges drop
+    iifname @bridges ip daddr 169.254.0.0/16 drop
   }}
   chain to_host {{
     type filter hook input priority filter;
-    iifname != "{bridge}" accept
+    iifname != @bridges accept
     ct state established,related accept
-    ip daddr {gateway} udp dport 53 accept
-    ip daddr {gateway} tcp dport 53 accept
-    ip daddr {gateway} icmp type echo-request accept
+    ip daddr {resolver} udp dport 53 accept
+    ip daddr {resolver} tcp dport 53 accept
+    iifname . ip daddr @gateways udp dport 53 accept
+    iifname . ip daddr @gateways tcp dport 53 accept
+    iifname . ip daddr @gateways icmp type echo-request accept
     drop
   }}
 }}
@@ -123,9 +194,25 @@ table ip {name} {{
 """
 
 
+def admit_segment(bridge: str, segment: Segment) -> str:
+    """A network more."""
+    return "\n".join(f"add {element}" for element in _segment(bridge, segment))
+
+
+def expel_segment(bridge: str, segment: Segment) -> str:
+    return _expel(_segment(bridge, segment))
+
+
 def admit(bridge: str, member: Member) -> str:
     """Let a port send."""
-    return f"add {_allowed(bridge, member)}"
+    return "\n".join(f"add {element}" for element in _presence(bridge, member))
+
+
+def change(bridge: str, before: Member, after: Member) -> str:
+    """What a port may do and publishes is from now on another."""
+    old, new = list(_all_elements(bridge, before)), list(_all_elements(bridge, after))
+    gone, come = [each for each in old if each not in new], [each for each in new if each not in old]
+    return "\n".join(filter(None, [_expel(gone), *(f"add {element}" for element in come)]))
 
 
 def publish(bridge: str, member: Member) -> str:
@@ -137,9 +224,13 @@ def unpublish(bridge: str, member: Member) -> str:
 
 
 def expel(bridge: str, member: Member) -> str:
-    """Take out all of a port that is there. An element can only be deleted if it exists (and one that cannot fails
-    the whole transaction), so each is added first, which changes nothing where it is."""
-    elements = _all_elements(bridge, member)
+    """Take out all of a port that is there."""
+    return _expel(_all_elements(bridge, member))
+
+
+def _expel(elements: Iterable[str]) -> str:
+    """An element can only be deleted if it exists (and one that cannot fails the whole transaction), so each is added
+    first, which changes nothing where it is."""
     return "\n".join(f"{verb} {element}" for element in elements for verb in ("add", "delete"))
 
 
@@ -148,20 +239,35 @@ def drop_tables(bridge: str) -> str:
     return "\n".join(f"table {family} {name}\ndelete table {family} {name}" for family in ("bridge", "ip"))
 
 
+def _segment(bridge: str, segment: Segment) -> Iterable[str]:
+    own, name = f'"{segment.bridge}"', table(bridge)
+    yield f"element ip {name} bridges {{ {own} }}"
+    yield f"element ip {name} inside {{ {own} . {own} }}"
+    yield f"element ip {name} gateways {{ {own} . {segment.gateway} }}"
+    yield f"element ip {name} subnets {{ {segment.subnet} }}"
+    if segment.internal:
+        yield f"element ip {name} closed {{ {own} }}"
+    elif segment.masquerade:
+        yield f"element ip {name} masqueraded {{ {segment.subnet} }}"
+
+
 def _all_elements(bridge: str, member: Member) -> Iterable[str]:
-    yield _allowed(bridge, member)
+    yield from _presence(bridge, member)
     for port in member.published:
         yield _published(bridge, member, port)
 
 
-def _allowed(bridge: str, member: Member) -> str:
-    key = f'"{tap_name(bridge, member.port_id)}" . {member.mac} . {member.address}'
-    return f"element bridge {table(bridge)} allowed {{ {key} }}"
+def _presence(bridge: str, member: Member) -> Iterable[str]:
+    name = table(bridge)
+    for claim in member.claims:
+        yield f'element bridge {name} allowed {{ "{claim.link}" . {claim.mac} . {claim.address} }}'
+    for visit in member.visits:
+        yield f'element ip {name} visits {{ "{visit.home}" . "{visit.bridge}" . {visit.address} }}'
 
 
 def _published(bridge: str, member: Member, port: PublishedPort) -> str:
     anywhere = port.host_ip == "0.0.0.0"  # noqa: S104 -- compared, not bound
     kind = f"{port.protocol}_{'any' if anywhere else 'at'}"
     key = f"{port.host_port}" if anywhere else f"{port.host_ip} . {port.host_port}"
-    value = f" : {member.address} . {port.container_port}"
+    value = f" : {member.target} . {port.container_port}"
     return f"element ip {table(bridge)} {kind} {{ {key}{value} }}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypercell.api.docker.create.config import parse_config
 from hypercell.api.docker.create.host import parse_host_config
-from hypercell.api.docker.create.networking import check_endpoints
+from hypercell.api.docker.create.networking import parse_endpoints
 from hypercell.api.docker.create.size import parse_size
 from hypercell.api.docker.documents import Fields, load_json
 from hypercell.base.errors import InvalidArgument
@@ -24,7 +24,7 @@ class Parsed:
 
 
 def parse_create(body: bytes, name: str) -> Parsed:
-    """Raises `InvalidArgument`, `Unsupported` (naming what is not built), `NotFound` (an unknown network)."""
+    """Raises `InvalidArgument`, `Unsupported` (naming what is not built)."""
     if not body.strip():
         raise InvalidArgument("invalid JSON: got EOF while reading request body")
     document = load_json(body)
@@ -38,7 +38,7 @@ def parse_create(body: bytes, name: str) -> Parsed:
     members = parse_host_config(host, echo["HostConfig"], warnings)
     members |= parse_config(fields, echo["Config"])
     fields.finish()
-    check_endpoints(networking, members["network"])
+    members["endpoints"] = parse_endpoints(networking, members["network"], members.pop("mac"))
     members["size"] = parse_size(echo["HostConfig"].get("Annotations", {}), members["labels"])
     return Parsed(ContainerRequest(name=_name(name), door=echo, **members), warnings)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from hypercell.api.docker.create.health import parse_health
 from hypercell.api.docker.create.mounts import parse_volumes
+from hypercell.api.docker.create.networking import parse_mac
 from hypercell.api.docker.create.ports import parse_port
 from hypercell.api.docker.documents import Fields
-from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.base.errors import InvalidArgument
 
 _ECHOED_FLAGS = ("AttachStdin", "AttachStdout", "AttachStderr", "ArgsEscaped")
 _ECHOED_LISTS = ("OnBuild",)
@@ -25,9 +26,8 @@ def parse_config(fields: Fields, echo: dict[str, Any]) -> dict[str, Any]:
     for name in _ECHOED_LISTS:
         if values := fields.texts(name):
             echo[name] = list(values)
-    if fields.text("MacAddress"):
-        raise Unsupported("MacAddress cannot be chosen yet", "leave it out: every container gets one of its own")
     request = {
+        "mac": parse_mac(fields.text("MacAddress", limit=64)),
         "image": fields.text("Image"),
         "command": fields.words("Cmd") or None,
         "entrypoint": _entrypoint(fields, echo),

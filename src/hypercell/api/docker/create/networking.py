@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 from hypercell.api.docker.documents import Fields
-from hypercell.api.docker.network_ids import NETWORK_IDS
 from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.cloud.contract import Wish
+from hypercell.node.network import BRIDGE, NONE
 
-_PER_NETWORK = ("Links", "DriverOpts", "MacAddress", "GwPriority")
+_UNBUILT = ("Links", "DriverOpts")
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _REPORTED = (
     "NetworkID",
     "EndpointID",
@@ -28,51 +32,79 @@ HOST_GATEWAY = "host-gateway"
 
 
 def parse_network_mode(mode: str) -> str:
-    """`bridge` or `none`. Raises `Unsupported`, `InvalidArgument`: clients take a `NotFound` for the image's."""
+    """A network's name or id. Raises `Unsupported`."""
     if mode in ("", "default"):
         return "bridge"
-    for name, network_id in NETWORK_IDS.items():
+    for name, network_id in (("bridge", BRIDGE), ("none", NONE)):
         if mode == name or (len(mode) >= 12 and network_id.startswith(mode)):
             return name
     if mode == "host" or mode.startswith("container:"):
         raise Unsupported(
             f"HostConfig.NetworkMode {mode[:100]!r} is not built yet",
-            "every container has its own network: bridge, none",
+            "every container has its own network: bridge, none, or one of your own",
         )
-    raise InvalidArgument(f"network {mode[:100]} not found", "choose bridge or none")
+    return mode
 
 
-def check_endpoints(fields: Fields | None, network: str) -> None:
-    """`NetworkingConfig`: one endpoint at most, on the network of `NetworkMode`, without wishes of its own."""
-    if fields is None:
-        return
-    endpoints = fields.mapping("EndpointsConfig", limit=100)
-    fields.finish()
-    if len(endpoints) > 1:
-        raise InvalidArgument(
-            f"Container cannot be created with multiple network endpoints: {', '.join(map(str, endpoints))}"
-        )
+def parse_endpoints(fields: Fields | None, network: str, mac: str) -> tuple[Wish, ...]:
+    """`NetworkingConfig`: what is asked of each network; that of `NetworkMode` comes first, and *mac* is asked of it.
+    Nothing, where nothing is asked of any."""
+    endpoints = fields.mapping("EndpointsConfig", limit=100) if fields is not None else {}
+    if fields is not None:
+        fields.finish()
+    wishes = {}
     for name, value in endpoints.items():
-        if parse_network_mode(name) != network:
-            raise InvalidArgument("HostConfig.NetworkMode must match the identity of a network in EndpointsConfig")
-        if value is not None:
-            _check_endpoint(Fields(value, f"NetworkingConfig.EndpointsConfig.{name}"))
+        wish = parse_endpoint(Fields({} if value is None else value, f"NetworkingConfig.EndpointsConfig.{name}"), name)
+        wishes[wish.network] = wish
+    if wishes and network not in wishes and network not in ("bridge", "none"):
+        wishes = {network: Wish(network), **wishes}
+    if (network == "none" and wishes.keys() - {network}) or (network != "none" and "none" in wishes):
+        raise InvalidArgument("HostConfig.NetworkMode must match the identity of a network in EndpointsConfig")
+    if mac:
+        own = wishes.get(network, Wish(network))
+        if own.mac not in ("", mac):
+            raise InvalidArgument("the container-wide MAC address must match the endpoint-specific MAC address")
+        wishes = {network: replace(own, mac=mac), **{name: wish for name, wish in wishes.items() if name != network}}
+    first = [wish for name, wish in wishes.items() if name == network]
+    return (*first, *(wish for name, wish in wishes.items() if name != network))
 
 
-def _check_endpoint(endpoint: Fields) -> None:
+def parse_endpoint(endpoint: Fields, network: str) -> Wish:
+    """docker's `EndpointSettings`."""
     for key in _REPORTED:
         endpoint.take(key)
-    if endpoint.texts("Aliases"):
-        raise InvalidArgument("network-scoped aliases are only supported for user-defined networks")
-    if ipam := endpoint.take("IPAMConfig"):
-        given = Fields(ipam, endpoint.name("IPAMConfig"))
-        if given.text("IPv4Address") or given.text("IPv6Address") or given.texts("LinkLocalIPs"):
-            raise InvalidArgument("user specified IP address is supported on user defined networks only")
-        given.finish()
-    for key in _PER_NETWORK:
+    aliases = endpoint.texts("Aliases", limit=100, size=253) or ()
+    address = ""
+    if (ipam := endpoint.object("IPAMConfig")) is not None:
+        address = ipam.text("IPv4Address", limit=64)
+        if ipam.text("IPv6Address") or ipam.texts("LinkLocalIPs"):
+            raise Unsupported(f"{ipam.name('IPv6Address')} is not built yet", "containers have IPv4 addresses")
+        ipam.finish()
+    if address:
+        parse_address(address, endpoint.name("IPAMConfig.IPv4Address"))
+    mac = parse_mac(endpoint.text("MacAddress", limit=64))
+    endpoint.number("GwPriority")  # of a container's only network
+    for key in _UNBUILT:
         if endpoint.take(key) not in (None, "", 0, [], {}):
             raise Unsupported(f"{endpoint.name(key)} is not built yet")
     endpoint.finish()
+    return Wish(parse_network_mode(network), aliases, address, mac)
+
+
+def parse_mac(text: str) -> str:
+    """As the kernel writes it. Raises `InvalidArgument`."""
+    plain = text.lower().replace("-", ":")
+    if plain and not _MAC.fullmatch(plain):
+        raise InvalidArgument(f"invalid MAC address: {text[:50]!r}", "such as 02:42:ac:11:00:02")
+    return plain
+
+
+def parse_address(text: str, field: str) -> None:
+    """Raises `InvalidArgument` for no IPv4 address."""
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        raise InvalidArgument(f"{field}: invalid IPv4 address: {text[:50]!r}") from None
 
 
 def parse_names(fields: Fields) -> dict[str, Any]:
