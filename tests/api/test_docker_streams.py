@@ -154,6 +154,14 @@ async def test_an_exec_of_which_nobody_wants_a_stream_ends_with_its_process(
     assert (await client.ask("GET", f"/exec/{answer['Id']}/json"))[1]["ExitCode"] == 0
 
 
+@pytest.mark.parametrize("size", [None, [], [0, 0], [20, 80]])
+async def test_the_size_of_a_console_says_nothing_without_a_terminal(client: Client, make: Make, size: Any) -> None:
+    name = await make("cat", start=True, OpenStdin=True)
+    _, answer = await client.ask("POST", f"/containers/{name}/exec", {"Cmd": ["true"]})
+    body = {"Detach": True, "ConsoleSize": size}
+    assert (await client.ask("POST", f"/exec/{answer['Id']}/start", body))[0] == 200
+
+
 async def test_a_detached_exec_goes_on_alone(client: Client, make: Make) -> None:
     name = await make("sleep", "60", start=True)
     exec_id = await make_exec(client, name, "true")

@@ -72,7 +72,8 @@ async def start_exec(call: Call) -> Reply:
     engine = call.app
     fields = await json_fields(call)
     detach, tty = fields.flag("Detach"), fields.flag("Tty")
-    console = _console_size(fields) if tty else fields.take("ConsoleSize") and None
+    console = _console_size(fields) if tty else None
+    fields.take("ConsoleSize")  # without a terminal it has none
     fields.finish()
     exec_id = call.params["name"]
     view = await engine.containers.exec_inspect(engine.tenant, exec_id)
