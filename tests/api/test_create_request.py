@@ -286,7 +286,7 @@ def _mount(**members: Any) -> dict[str, Any]:
         ({"NetworkMode": "container:x"}, {}, "NetworkMode 'container:x'"),
         ({"PidMode": "container:x"}, {}, "HostConfig.PidMode"),
         ({"IpcMode": "container:x"}, {}, "HostConfig.IpcMode"),
-        ({"CpusetCpus": "0"}, {}, "HostConfig.CpusetCpus"),
+        ({"BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1}]}, {}, "HostConfig.BlkioDeviceReadBps"),
         ({"SecurityOpt": ["apparmor=docker-default"]}, {}, "apparmor"),
         ({"SecurityOpt": ["label=type:x"]}, {}, "label"),
         ({"PortBindings": {"80/tcp": [{"HostPort": "8000-8010"}]}}, {}, "range"),

@@ -258,13 +258,12 @@ DIFFERENCES: tuple[Difference, ...] = (
         (Case("body.NetworkSettings.Ports.80/tcp", ours='[{"HostIp": "0.0.0.0", "HostPort": "<port>"}]'),),
     ),
     Difference(
-        "There is no network `host`, nor can a host's namespaces, devices or processors be shared: 501",
+        "There is no network `host`, nor can a host's namespaces or devices be shared: 501",
         "a container runs in a VM of its own",
         (
             Case("body", "system.networks: *", '["bridge", "none"]'),
             Case("status", "refusals.options_of_the_host: create with devices", "501 *"),
             Case("status", "refusals.options_of_the_host: create with the host's *", "501 *"),
-            Case("status", "refusals.options_of_the_host: create with processors by number", "501 *"),
         ),
     ),
     Difference(

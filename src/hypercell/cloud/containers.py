@@ -166,11 +166,14 @@ class ContainerService:
         memory: int = 0,
         memory_reservation: int = 0,
         pids_limit: int = 0,
+        cpuset_cpus: str = "",
     ) -> builtins.list[str]:
         container = self._find(tenant, ref)
         resolved = self._views.resolved(container.record)
         most = self._node.capabilities.max_vcpus
-        await updates.update(container, resolved, most, restart, nano_cpus, memory, memory_reservation, pids_limit)
+        await updates.update(
+            *(container, resolved, most, restart, nano_cpus, memory, memory_reservation, pids_limit, cpuset_cpus)
+        )
         self._publish(container.record, "update", {})
         return []
 

@@ -180,6 +180,8 @@ class ContainerRequest:
     nano_cpus: int = 0
     """Billionths of a CPU; 0: the size's vCPUs."""
     cpu_shares: int = 0
+    cpuset_cpus: str = ""
+    """Those of the VM's processors that it may use, such as `0-2,7`; empty: all."""
     pids_limit: int = 0
     """0 or negative: unlimited by the user."""
     read_only: bool = False
@@ -371,6 +373,7 @@ class Containers(Protocol):
         memory: int = 0,
         memory_reservation: int = 0,
         pids_limit: int = 0,
+        cpuset_cpus: str = "",
     ) -> builtins.list[str]:
         """Warnings. `Unsupported` for growth beyond the VM."""
 

@@ -92,7 +92,7 @@ def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *(["network"] if request.network == "none" else [])]
     linux: Json = {
         "namespaces": [{"type": kind} for kind in namespaces if kind not in request.vm_namespaces],
-        "resources": resources(resolved.memory, request),
+        "resources": resources(resolved),
         "sysctl": {name: value for name, value in request.sysctls.items() if name not in machine_sysctls(request)},
         "maskedPaths": mounts.masked(request),
         "readonlyPaths": mounts.read_only(request),
@@ -114,11 +114,12 @@ def machine_sysctls(request: ContainerRequest) -> dict[str, str]:
     return {name: value for name, value in request.sysctls.items() if name.startswith("net.") and not own}
 
 
-def resources(memory: int, request: ContainerRequest) -> Json:
+def resources(resolved: Resolved) -> Json:
     """OCI `linux.resources`: the container's share of its VM."""
+    request = resolved.request
     rules = [{"allow": True, "access": "rwm"}] if request.privileged else [dict(rule) for rule in _DEFAULT_RULES]
     rules += [_device_rule(rule) for rule in request.device_rules]
-    found: Json = {"memory": {"limit": memory}, "devices": rules}
+    found: Json = {"memory": {"limit": resolved.memory}, "devices": rules}
     if request.memory_reservation:
         found["memory"]["reservation"] = request.memory_reservation
     cpu: Json = {}
@@ -126,6 +127,8 @@ def resources(memory: int, request: ContainerRequest) -> Json:
         cpu |= {"quota": request.nano_cpus * CPU_PERIOD // 10**9, "period": CPU_PERIOD}
     if request.cpu_shares:
         cpu["shares"] = max(2, request.cpu_shares)
+    if request.cpuset_cpus and resolved.vcpus > 1:  # a kernel for one processor has none to choose from
+        cpu["cpus"] = request.cpuset_cpus
     if cpu:
         found["cpu"] = cpu
     if request.pids_limit > 0:

@@ -10,6 +10,7 @@ from hypercell.base.errors import InvalidArgument
 from hypercell.base.sizes import DEFAULT_SIZE, size_named
 from hypercell.cloud import health, signals
 from hypercell.cloud.contract import ContainerRequest, Mounted, PublishedPort
+from hypercell.cloud.cpusets import check_cpus
 from hypercell.cloud.validate import MAX_PUBLISHED, check_labels, check_published_count, exposed_ports
 from hypercell.images.contract import Image
 
@@ -45,6 +46,7 @@ def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpu
     if vcpus > max_vcpus:
         words = f"range of CPUs is from 0.01 to {max_vcpus}.00, as there are only {max_vcpus} CPUs available"
         raise InvalidArgument(words, "choose fewer CPUs or a smaller size")
+    check_cpus(request.cpuset_cpus, vcpus)
     warnings = []
     if config.architecture not in ("", "amd64"):
         warnings.append(

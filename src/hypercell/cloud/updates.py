@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypercell.base.errors import Conflict, InvalidArgument
 from hypercell.cloud import codec, oci
 from hypercell.cloud.contract import RestartPolicy
+from hypercell.cloud.cpusets import check_cpus
 from hypercell.cloud.creation import pod_spec
 from hypercell.cloud.resolve import Resolved
 from hypercell.cloud.validate import check_limits, check_restart
@@ -24,8 +25,10 @@ async def update(
     memory: int,
     memory_reservation: int,
     pids_limit: int,
+    cpuset_cpus: str,
 ) -> None:
-    """0 leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported` (growth of a running VM)."""
+    """0, or an empty text, leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported` (growth of a
+    running VM)."""
     request = resolved.request
     if restart is not None:
         check_restart(restart)
@@ -38,6 +41,7 @@ async def update(
         memory=memory or request.memory,
         memory_reservation=memory_reservation or request.memory_reservation,
         pids_limit=pids_limit or request.pids_limit,
+        cpuset_cpus=cpuset_cpus or request.cpuset_cpus,
     )
     check_limits(request)
     vcpus = -(-nano_cpus // 10**9) or resolved.vcpus
@@ -46,9 +50,10 @@ async def update(
         raise InvalidArgument(words)
     if container.run is not None:  # fewer CPUs are a smaller share of the same VM; it shrinks at its next start
         vcpus = max(vcpus, resolved.vcpus)
+    check_cpus(request.cpuset_cpus, vcpus)
     changed = replace(resolved, request=request, memory=memory or resolved.memory, vcpus=vcpus)
     spec, pod = container.record.spec, container.pod.record.spec
-    linux = {**spec.oci["linux"], "resources": oci.resources(changed.memory, request)}
+    linux = {**spec.oci["linux"], "resources": oci.resources(changed)}
     await update_container(
         container,
         pod_spec(changed, pod.disk_size),

@@ -179,6 +179,7 @@ async def update_container(call: Call) -> Response:
         nano_cpus=resources.nano_cpus,
         memory=resources.memory,
         memory_reservation=resources.memory_reservation,
+        cpuset_cpus=resources.cpuset_cpus,
         pids_limit=0 if pids is None else pids if pids > 0 else -1,
     )
     return json_response({"Warnings": [*warnings, *resources.warnings]})

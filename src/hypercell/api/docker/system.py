@@ -93,7 +93,7 @@ async def info(call: Call) -> Response:
         "CpuCfsPeriod": True,
         "CpuCfsQuota": True,
         "CPUShares": True,
-        "CPUSet": False,
+        "CPUSet": True,
         "PidsLimit": True,
         "IPv4Forwarding": forwarding,
         "Debug": False,

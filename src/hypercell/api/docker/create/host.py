@@ -44,6 +44,8 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         echo["SecurityOpt"] = options
     resources = parse_resources(fields)
     warnings += resources.warnings
+    if resources.cpuset_mems:
+        echo["CpusetMems"] = resources.cpuset_mems
     init = fields.optional_flag("Init")
     if init is not None:
         echo["Init"] = init
@@ -58,6 +60,7 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         "memory": resources.memory,
         "nano_cpus": resources.nano_cpus,
         "cpu_shares": resources.cpu_shares,
+        "cpuset_cpus": resources.cpuset_cpus,
         "memory_reservation": resources.memory_reservation,
         "pids_limit": resources.pids_limit,
         "ulimits": parse_ulimits(fields),

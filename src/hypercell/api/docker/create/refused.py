@@ -19,8 +19,6 @@ _NOT_BUILT = {
     "BlkioDeviceWriteBps": _BLOCK_IO,
     "BlkioDeviceReadIOps": _BLOCK_IO,
     "BlkioDeviceWriteIOps": _BLOCK_IO,
-    "CpusetCpus": "choose how many CPUs with --cpus or a size",
-    "CpusetMems": "choose how much memory with --memory or a size",
     "CpuRealtimePeriod": "",
     "CpuRealtimeRuntime": "",
     "Cgroup": "",

@@ -9,6 +9,7 @@ from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument
 from hypercell.base.quantities import bytes_in
 from hypercell.cloud.contract import MIN_DISK, Ulimit
+from hypercell.cloud.cpusets import check_memory_nodes, parse_set
 
 _MINIMUM_MEMORY = 6 * 1024 * 1024
 _DEFAULT_PERIOD = 100_000
@@ -40,6 +41,8 @@ class Resources:
     memory_reservation: int
     nano_cpus: int
     cpu_shares: int
+    cpuset_cpus: str
+    cpuset_mems: str
     pids_limit: int
     warnings: tuple[str, ...]
 
@@ -58,7 +61,10 @@ def parse_resources(fields: Fields) -> Resources:
         raise InvalidArgument(f"invalid CPU shares ({shares}): value must be a positive integer")
     pids = fields.number("PidsLimit")
     fields.take("KernelMemory")  # dockerd ignores it too, since API 1.42
-    return Resources(memory, reservation, _nano_cpus(fields), shares, max(pids, 0), tuple(warnings))
+    cpus, nodes = fields.text("CpusetCpus"), fields.text("CpusetMems")
+    parse_set(cpus, "cpuset cpus")
+    check_memory_nodes(nodes)
+    return Resources(memory, reservation, _nano_cpus(fields), shares, cpus, nodes, max(pids, 0), tuple(warnings))
 
 
 def _check_swap(fields: Fields, memory: int) -> list[str]:
