@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,87 @@ def test_memory_and_tmpfs_of_a_command_are_what_was_asked_for(daemon: Daemon, co
     built = build(daemon, context, dockerfile, "--memory", "64m", "--no-cache")
     assert "67108864\n" in built.stdout and "size=1024k" in built.stdout
     assert run(daemon, made(built), "ls /scratch") == ""
+
+
+PLACES = f"""
+FROM {IMAGE} AS source
+RUN mkdir -p /from/d && echo s >/from/d/s && ln -s d /from/link && chown 5:6 /from/d/s && chmod 4711 /from/d/s
+FROM {IMAGE}
+RUN mkdir -p /there/sub /real /keeps && ln -s /real /linked && chmod 700 /keeps && ln -s /nowhere /there/dangling
+WORKDIR /rel
+COPY a one
+COPY a two/
+COPY a /there
+COPY a /there/sub/b
+COPY d /linked
+COPY d /new/deep
+COPY d/ /keeps/
+COPY --chown=7:8 d /owned/deep
+COPY --chown=nobody:nogroup a /there/nobody
+COPY --from=source /from/link /followed
+COPY --from=source /from/*/s /globbed/
+COPY a a2 ./several/
+COPY [ "with blank", "./with blank" ]
+ADD owners.tar /archive
+ADD --chown=9:9 owners.tar /rechowned
+COPY a /there/dangling
+RUN for top in rel there nowhere real new keeps owned followed globbed archive rechowned; do \\
+  find /$top -exec stat -c '%n %F %a %u:%g' {{}} +; done
+"""
+PLACED = """
+/rel directory 755 0:0
+/rel/one regular file 640 0:0
+/rel/two directory 755 0:0
+/rel/two/a regular file 640 0:0
+/rel/several directory 755 0:0
+/rel/several/a regular file 640 0:0
+/rel/several/a2 regular file 640 0:0
+/rel/with blank regular file 640 0:0
+/there directory 755 0:0
+/there/sub directory 755 0:0
+/there/sub/b regular file 640 0:0
+/there/a regular file 640 0:0
+/there/nobody regular file 640 65534:65534
+/there/dangling symbolic link 777 0:0
+/nowhere regular file 640 0:0
+/real directory 755 0:0
+/real/x regular file 640 0:0
+/real/link symbolic link 777 0:0
+/new directory 755 0:0
+/new/deep directory 755 0:0
+/new/deep/x regular file 640 0:0
+/new/deep/link symbolic link 777 0:0
+/keeps directory 700 0:0
+/keeps/x regular file 640 0:0
+/keeps/link symbolic link 777 0:0
+/owned directory 755 7:8
+/owned/deep directory 755 7:8
+/owned/deep/x regular file 640 7:8
+/owned/deep/link symbolic link 777 7:8
+/followed directory 755 0:0
+/followed/s regular file 4711 0:0
+/globbed directory 755 0:0
+/globbed/s regular file 4711 0:0
+/archive directory 755 0:0
+/archive/f regular empty file 600 3:4
+/rechowned directory 755 9:9
+/rechowned/f regular empty file 600 9:9
+"""
+
+
+def test_files_are_put_where_docker_puts_them(daemon: Daemon, context: Path) -> None:
+    for name in ("a", "a2", "with blank", "d/x"):
+        (context / name).parent.mkdir(exist_ok=True)
+        (context / name).write_text(name)
+        (context / name).chmod(0o640)
+    (context / "d" / "link").symlink_to("/etc/passwd")
+    with tarfile.open(context / "owners.tar", "w") as archive:
+        member = tarfile.TarInfo("f")
+        member.mode, member.uid, member.gid = 0o600, 3, 4
+        archive.addfile(member)
+    built = build(daemon, context, PLACES)
+    told = {line for line in built.stdout.splitlines() if line.startswith("/")}
+    assert told == set(PLACED.strip().splitlines())
 
 
 def test_our_own_command_builds_as_dockers_does(daemon: Daemon, context: Path) -> None:

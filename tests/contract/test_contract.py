@@ -18,7 +18,7 @@ from tests.contract.table import PAGE, replaced
 from tests.support.daemon import running
 from tests.support.dockerd import DockerdProcess, Unavailable, running_dockerd
 
-GUEST = ("contents", "execs", "files", "states", "streams")
+GUEST = ("builds", "contents", "execs", "files", "states", "streams")
 """Modules whose answers a guest gives: they are played in real VMs, all others with fake ones."""
 
 

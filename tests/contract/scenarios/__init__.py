@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 
 from tests.contract.scenarios import (
+    builds,
     containers,
     contents,
     errors,
@@ -25,6 +26,7 @@ from tests.contract.talk import Talk
 
 Scenario = Callable[[Talk], None]
 _MODULES = (
+    builds,
     containers,
     contents,
     errors,

@@ -95,8 +95,8 @@ class Build:
         else:
             self._image = await self._bases.find(name, platform)
         self._begin(self._image)
-        await self._progress.say(f" ---> {short(self._image.id)}\n")
         await self._triggers()
+        await self._progress.say(f" ---> {short(self._image.id)}\n")
         for step in stage.body:
             await self._announce(step.text)
             await self._carry_out(step, stage)
@@ -126,7 +126,6 @@ class Build:
             if isinstance(step, Copy) and step.source:
                 raise Unsupported("COPY --from in an ONBUILD trigger is not built", "name the image in the Dockerfile")
             await self._carry_out(step, None)
-            await self._progress.say(f" ---> {short(self._image.id)}\n")
 
     async def _labels(self) -> None:
         labels = dict(sorted(self._request.labels.items()))

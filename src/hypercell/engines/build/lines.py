@@ -90,7 +90,7 @@ class _Reader:
             if line is not None:
                 found.append(line)
         if not found:
-            raise InvalidArgument("the Dockerfile cannot be empty", "begin with FROM")
+            raise InvalidArgument("the Dockerfile (Dockerfile) cannot be empty", "begin with FROM")
         return found
 
     def _logical(self, first: str) -> Line | None:

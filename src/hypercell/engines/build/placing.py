@@ -39,6 +39,8 @@ async def place(
             "When using COPY with more than one source file, the destination must be a directory and end with a /"
         )
     into = several or is_directory_name(destination) or await _is_directory(shop, target)
+    if not into:
+        target = await _behind_link(shop, target)
     wanted = target if into or any(_is_tree(source) for source in sources) else posixpath.dirname(target)
     missing = await missing_directories(shop, wanted)
     members = [member for source in sources for member in _members(source, target, into, mode)]
@@ -71,6 +73,16 @@ async def missing_directories(shop: Workshop, path: str) -> list[Packed]:
             made = ["/".join(parts[: length + 1]) for length in range(there, len(parts))]
             return [Packed(each, Entry("directory", 0o755, mtime_ns=now)) for each in made]
     return []
+
+
+async def _behind_link(shop: Workshop, path: str) -> str:
+    """Where a file goes whose name is a symlink: where that leads, inside the image."""
+    try:
+        found = await shop.stat(path)
+    except InvalidArgument:  # something on the way is no directory: unpacking says so
+        found = None
+    link = str((found or {}).get("link_target") or "")
+    return clean_path(link) if link.startswith("/") else path
 
 
 async def _is_directory(shop: Workshop, path: str) -> bool:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from hypercell.base.errors import InvalidArgument
 from hypercell.engines.build.instructions import Arg, Copy, From, Instruction
-from hypercell.engines.build.lines import wrong
 
 MAX_STAGES = 200
 
@@ -63,7 +62,7 @@ def plan(instructions: list[Instruction], target: str) -> Plan:
         elif isinstance(step, Arg):
             first.append(step)
         else:
-            raise wrong(step.line, "no build stage in current context: begin with FROM")
+            raise InvalidArgument("no build stage in current context", "begin with FROM")
     if not stages or len(stages) > MAX_STAGES:
         raise InvalidArgument(f"the Dockerfile has {len(stages)} stages; between 1 and {MAX_STAGES} can be built")
     made = tuple(Stage(position, base, tuple(body)) for position, (base, body) in enumerate(stages))

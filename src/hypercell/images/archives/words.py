@@ -171,6 +171,8 @@ class _Reader:
                 return globs.without_suffix(value or "", pattern, longest=twice)
             self._at += self._text.startswith("/", self._at)
             return globs.replaced(value or "", pattern, self.read("}"), everywhere=twice)
+        if not modifier:
+            raise InvalidArgument(f"failed to process {self._text[start:][:100]!r}: missing ':' in substitution")
         raise InvalidArgument(f"unsupported modifier in substitution: {self._text[start:][:100]!r}")
 
     def _pattern(self, stops: str) -> str:
