@@ -33,7 +33,7 @@ from tests.support.daemon import Daemon, running
 
 from .door import IMAGE, root_tar
 
-EXAMPLES = 10
+EXAMPLES = 8
 IMPORT = "http://docker/images/create?fromSrc=-&repo=fake&tag=test"
 RUNNING, STOPPED = "fuzzrunning", "fuzzstopped"
 OF_REGISTRIES = ("/auth", "/distribution/", "/images/search", "/images/create", "/images/{name}/push")
@@ -143,6 +143,9 @@ class Target:
             return IMAGE
         if path.startswith("/networks"):
             return "bridge"
+        if path.startswith("/volumes"):
+            assert self.door.call("POST", "/volumes/create", {"Name": "fuzzed"})[0] == 201
+            return "fuzzed"
         if path.startswith("/exec"):
             made = self.door.call("POST", f"/containers/{RUNNING}/exec", {"Cmd": ["true"]})
             return made[1]["Id"]
