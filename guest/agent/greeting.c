@@ -10,7 +10,7 @@
 enum { VERSION = 1, NONCE_LENGTH = 32 };
 
 static const char features[] =
-	"[\"exec\",\"archive\",\"stats\",\"seccomp\",\"pause\",\"update\",\"network\",\"clock\",\"sync\",\"changes\",\"volumes\"]";
+	"[\"exec\",\"archive\",\"stats\",\"seccomp\",\"pause\",\"update\",\"network\",\"clock\",\"sync\",\"changes\",\"volumes\",\"binds\"]";
 
 static bool refuse(struct text *reply, const char *code, const char *message)
 {

@@ -15,6 +15,7 @@
 #include "mount_api.h"
 #include "mount_options.h"
 #include "path.h"
+#include "share.h"
 #include "volume.h"
 
 struct entry {
@@ -129,13 +130,13 @@ static int attach(int mount, int target, const struct entry *e, struct failure *
 	return change(mount, e, f);
 }
 
-static int mount_bind(int root, const struct entry *e, struct failure *f)
+static int bind_opened(int root, int source, const struct entry *e, struct failure *f)
 {
-	int source = open_source(e->source), target = -1, mount = -1, result = -1;
+	int target = -1, mount = -1, result = -1;
 	struct stat st;
 
-	if (source < 0 || fstat(source, &st) != 0)
-		fail(f, errno == ENOENT ? "not-found" : "invalid", "mounts: source %s: %s", e->source, strerror(errno));
+	if (fstat(source, &st) != 0)
+		fail(f, "invalid", "mounts: source %s: %s", e->source, strerror(errno));
 	else if ((target = open_target(root, e, S_ISDIR(st.st_mode), f)) >= 0) {
 		mount = mount_api_clone(source, "", e->options.bind_recursive);
 		result = mount < 0 ? fail_errno(f, "binding %s", e->source) : attach(mount, target, e, f);
@@ -144,8 +145,17 @@ static int mount_bind(int root, const struct entry *e, struct failure *f)
 		close(mount);
 	if (target >= 0)
 		close(target);
-	if (source >= 0)
-		close(source);
+	return result;
+}
+
+static int mount_bind(int root, const struct entry *e, struct failure *f)
+{
+	int source = open_source(e->source), result = -1;
+
+	if (source < 0)
+		return fail(f, errno == ENOENT ? "not-found" : "invalid", "mounts: source %s: %s", e->source, strerror(errno));
+	result = bind_opened(root, source, e, f);
+	close(source);
 	return result;
 }
 
@@ -179,6 +189,17 @@ static int mount_volume(int root, const struct entry *e, struct failure *f)
 		close(mount);
 	if (target >= 0)
 		close(target);
+	close(source);
+	return result;
+}
+
+static int mount_share(int root, const struct entry *e, struct failure *f)
+{
+	int source = share_open(e->source, f), result = -1;
+
+	if (source < 0)
+		return -1;
+	result = bind_opened(root, source, e, f);
 	close(source);
 	return result;
 }
@@ -253,6 +274,8 @@ static int apply(int root, const struct json *entry, struct mount_entries *entri
 		result = remount(root, &e, f);
 	else if (result == 0 && strcmp(e.type, VOLUME_TYPE) == 0)
 		result = mount_volume(root, &e, f);
+	else if (result == 0 && strcmp(e.type, SHARE_TYPE) == 0)
+		result = mount_share(root, &e, f);
 	else if (result == 0 && e.options.bind)
 		result = mount_bind(root, &e, f);
 	else if (result == 0)

@@ -14,6 +14,7 @@
 
 #include "disk.h"
 #include "path.h"
+#include "share.h"
 #include "text.h"
 #include "volume.h"
 
@@ -202,7 +203,10 @@ int rootfs_add_volumes(struct rootfs *r, const struct json *mounts, struct failu
 
 	for (size_t i = 0; i < json_length(mounts); i++) {
 		const struct json *entry = json_at(mounts, i);
-		if (strcmp(json_string(json_get(entry, "type"), ""), VOLUME_TYPE) != 0)
+		const char *type = json_string(json_get(entry, "type"), "");
+		if (strcmp(type, SHARE_TYPE) == 0 && share_mount(f) != 0)
+			return -1;
+		if (strcmp(type, VOLUME_TYPE) != 0)
 			continue;
 		if (acquire_disk(r, json_string(json_get(entry, "source"), ""), VOLUME_FSTYPE, path, f) != 0 ||
 		    volume_make(path, f) != 0)

@@ -34,8 +34,8 @@ struct rootfs {
 // -1 with f filled and everything given back.
 int rootfs_mount(const char *id, const struct json *root, struct rootfs *out, struct failure *f);
 
-// In the agent: acquires the disks of the volumes among config.mounts, which are then given back with the root. -1 with f
-// filled; what was acquired is.
+// In the agent: acquires what the volumes and host's files among config.mounts need; the disks are then given back with
+// the root. -1 with f filled; what was acquired is.
 int rootfs_add_volumes(struct rootfs *rootfs, const struct json *mounts, struct failure *f);
 
 // In the agent: unmounts the root (lazily if somebody still holds it, `busy` is never the answer) and releases the

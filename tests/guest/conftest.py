@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hypercell.vm import open_driver
-from hypercell.vm.driver import Disk, Slot
+from hypercell.vm.driver import Disk, Shared, Slot
 from tests.guest.guest import Guest
 from tests.support.files import copy_sparsely
 from tests.support.vm import guest_kernel, settings, specification
@@ -81,6 +81,7 @@ async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[B
         memory_mib: int = 152,
         vcpus: int = 1,
         configured: bool = True,
+        shared: tuple[Shared, ...] = (),
     ) -> Guest:
         if disk is None:
             disk = copy_sparsely(empty_disk, tmp_path / f"rw{len(guests)}")
@@ -88,7 +89,12 @@ async def boot(tmp_path: Path, image: Path, empty_disk: Path) -> AsyncIterator[B
         guest = Guest(
             await driver.launch(
                 specification(
-                    config.root, kernel, disks=disks, memory_mib=memory_mib + kernel.overhead_mib, vcpus=vcpus
+                    config.root,
+                    kernel,
+                    disks=disks,
+                    memory_mib=memory_mib + kernel.overhead_mib,
+                    vcpus=vcpus,
+                    shared=shared,
                 )
             )
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, Unsupported, VmFailed
-from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Slot, Vm
+from hypercell.vm.driver import DEVICE_MAC, Disk, ExitReason, Nic, Shared, Slot, Vm
 from tests.support.vm import boot_id, greet, image
 from tests.vm.rig import Rig
 
@@ -520,3 +520,21 @@ def holding(container: str, disk: str) -> dict[str, object]:
         "config": {"ociVersion": "1.1.0", "process": process, "mounts": [], "linux": linux},
         "files": [],
     }
+
+
+async def test_files_of_the_host_are_for_no_clone_and_must_be_there(rig: Rig, tmp_path: Path) -> None:
+    assert rig.driver.capabilities.shares
+    template = await rig.template()
+    shared = (Shared(tmp_path, read_only=True),)
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(rig.specification(template=template, shared=shared))
+    with pytest.raises(InvalidArgument):
+        await rig.driver.launch(rig.specification(shared=(Shared(tmp_path / "missing", read_only=True),)))
+    assert await rig.driver.known() == []
+    vm = await rig.driver.launch(rig.specification(shared=shared))
+    await rig.restart()
+    adopted = await rig.driver.adopt(vm.id)
+    assert adopted is not None
+    agent = await greet(adopted)
+    assert await agent.request("ping") == {}
+    await agent.close()

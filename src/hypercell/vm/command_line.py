@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from hypercell.vm.driver import DEVICE_MAC, SLOT_BYTES, Disk, Slot, VmSpec
+from hypercell.vm.driver import DEVICE_MAC, SHARE_TAG, SLOT_BYTES, Disk, Slot, VmSpec
 from hypercell.vm.records import LONGEST_ID
 
 AGENT_PORT = "hypercell.agent"
@@ -43,9 +43,12 @@ class Descriptors:
     """Of a template that is made, or of one that is cloned; None: nobody else's memory."""
     state: int | None = None
     """A template's; what has it is a clone."""
+    share: int | None = None
+    """Connected to the server of the host's files, which reads and writes the memory."""
 
     def all(self) -> list[int]:
-        single = (self.agent, self.qmp, self.console, self.kernel, self.initrd, self.tap, self.memory, self.state)
+        sockets, boot = (self.agent, self.qmp, self.console, self.share), (self.kernel, self.initrd)
+        single = (*sockets, *boot, self.tap, self.memory, self.state)
         return [number for number in (*single, *self.disks.values()) if number is not None]
 
 
@@ -65,6 +68,7 @@ def build(qemu: str, accelerator: str, spec: VmSpec, inherited: Descriptors, for
         *_disks(spec, inherited),
         *("-device", f"virtio-scsi-device,id={HUB},num_queues=1"),
         *_network(inherited),
+        *_share(inherited),
     ]
 
 
@@ -175,4 +179,13 @@ def _network(inherited: Descriptors) -> list[str]:
     return [
         *("-netdev", f"tap,id=net0,fd={inherited.tap}"),
         *("-device", f"virtio-net-device,id=nic,netdev=net0,mac={DEVICE_MAC}"),
+    ]
+
+
+def _share(inherited: Descriptors) -> list[str]:
+    if inherited.share is None:
+        return []
+    return [
+        *("-chardev", f"socket,id=share0,fd={inherited.share}"),
+        *("-device", f"vhost-user-fs-device,id=share,chardev=share0,tag={SHARE_TAG}"),
     ]

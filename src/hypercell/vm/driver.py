@@ -34,8 +34,13 @@ class Capabilities:
     max_vcpus: int
     warm_clones: bool = False
     """Whatever a template has carried out needs no translation in its clones either."""
+    shares: bool = False
+    """Guests can see files of the host."""
     zygotes: bool = False
     """Nor does a boot, where the hypervisor is forked of one that has gone through such a boot."""
+
+
+SHARE_TAG = "hypercell.share"
 
 
 class Slot(StrEnum):
@@ -60,6 +65,16 @@ class Disk:
 
     path: Path
     read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A file or directory of the host's that a VM sees, with what is mounted below it. The host trusts whoever asks for
+    it with the content, and the VM with nothing else."""
+
+    path: Path
+    read_only: bool
+    """Enforced by the host's kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,9 @@ class VmSpec:
     """Host CPU time it may use, in cores (0: unlimited). Enforced by the host's cgroup where there is one."""
     template: Template | None = None
     """Launch clones it; its key must be that of this specification."""
+    shared: tuple[Shared, ...] = ()
+    """What the guest finds in the virtio-fs file system `SHARE_TAG`, called `0`, `1` and so on. Such a VM boots: it is
+    nobody's clone."""
 
 
 class ExitReason(StrEnum):

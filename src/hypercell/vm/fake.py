@@ -239,7 +239,7 @@ class FakeDriver:
 
     name = "fake"
     capabilities = Capabilities(
-        "none", real=False, pause=True, adopt=True, templates=True, max_vcpus=MAX_VCPUS, zygotes=True
+        "none", real=False, pause=True, adopt=True, templates=True, max_vcpus=MAX_VCPUS, zygotes=True, shares=True
     )
 
     def __init__(self, config: Config) -> None:
@@ -355,6 +355,9 @@ class FakeDriver:
         if not 1 <= spec.vcpus <= MAX_VCPUS:
             raise InvalidArgument(f"a VM has 1 to {MAX_VCPUS} CPUs, not {spec.vcpus}")
         shapes.check_template(spec, self.template_key)
+        for one in spec.shared:
+            if not one.path.exists():
+                raise InvalidArgument(f"cannot share {one.path}: No such file or directory")
         if isinstance(spec.template, FakeTemplate) and spec.template.closed:
             raise VmFailed("the template was closed", "hypervisor-failed")
         self._check_disks(spec)

@@ -16,7 +16,7 @@ from socket import socket
 from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NoSpace, Unavailable, Unsupported, VmFailed
 from hypercell.base.finish import finish
-from hypercell.vm import accel, cgroups, command_line, exits, memfd, records, shapes, spawn
+from hypercell.vm import accel, cgroups, command_line, exits, memfd, records, shapes, sharing, spawn
 from hypercell.vm.cgroups import CgroupTree
 from hypercell.vm.driver import Capabilities, ExitReason, Slot, Template, Vm, VmSpec
 from hypercell.vm.forking import ControlPair, LivingTemplate, can_fork
@@ -45,6 +45,8 @@ class QemuDriver:
         self._templates: set[str] = set()
         """Ids of the VMs that others are forked of."""
         self._ending: set[asyncio.Task[None]] = set()
+        self._companions: set[asyncio.Task[None]] = set()
+        """Waits for processes that end with their VM."""
         for vm_id in VmDirectory.ids(config.vms):
             self._hold_uid(vm_id)
 
@@ -63,6 +65,7 @@ class QemuDriver:
             max_vcpus=shapes.MAX_VCPUS,
             warm_clones=self._forks,
             zygotes=self._forks,
+            shares=sharing.possible(),
         )
 
     @property
@@ -119,6 +122,9 @@ class QemuDriver:
             record = Record(spec.id, self._uids.take(), self._accelerator.name, planned)
             directory.write_record(record)
             groups = self._cgroups.create(spec.id, Limits.of_vm(spec.vcpus, spec.memory_mib, spec.cpu_quota))
+            if spec.shared:  # whose server reads and writes it
+                memory = memfd.create("hypercell-memory", spec.memory_mib * 1024**2)
+                descriptors.callback(os.close, memory)
             inherited = _open(spec, memory, directory, descriptors)
             if spec.template is not None or forking:
                 directory.mark(records.HALF_MADE)
@@ -127,6 +133,11 @@ class QemuDriver:
             entrances = cgroups.entrances(groups)
             for entrance in entrances:
                 descriptors.callback(os.close, entrance)
+            if spec.shared:
+                server, connected = sharing.serve(directory, spec.shared, entrances, output)
+                descriptors.callback(os.close, connected)
+                self._accompany(server)
+                inherited = replace(inherited, share=connected)
             if isinstance(spec.template, LivingTemplate):
                 spec.template.check_groups(len(entrances))
                 pair = ControlPair(undo, descriptors)
@@ -319,8 +330,24 @@ class QemuDriver:
         await asyncio.to_thread(cgroups.remove, [Path(path) for path in record.cgroups])
         self._uids.release(record.uid)
 
+    def _accompany(self, pid: int) -> None:
+        """Wait for our child *pid*, which ends when its VM does."""
+
+        async def wait() -> None:
+            process = Process.child(pid)
+            try:
+                await process.wait()
+            finally:
+                process.close()
+
+        task = asyncio.create_task(wait(), name=f"process {pid}")
+        self._companions.add(task)
+        task.add_done_callback(self._companions.discard)
+
     async def close(self) -> None:
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        for companion in self._companions:
+            companion.cancel()
+        await asyncio.gather(*self._ending, *self._companions, return_exceptions=True)
         vms, self._vms = self._vms, {}
         for vm in vms.values():
             await vm.detach()

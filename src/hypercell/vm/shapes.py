@@ -30,7 +30,9 @@ def check(spec: VmSpec) -> None:
 
 
 def check_template(spec: VmSpec, key: Callable[[VmSpec], str]) -> None:
-    """Raise `InvalidArgument` when *spec* names a template of another *key* than its own."""
+    """Raise `InvalidArgument` when *spec* names a template of another *key* than its own, or one where it cannot."""
+    if spec.shared and spec.template is not None:
+        raise InvalidArgument("a VM that sees files of the host is nobody's clone")
     if spec.template is not None and spec.template.key != key(spec):
         raise InvalidArgument("the template is of another shape than the VM", "one that was changed is built again")
 
@@ -45,4 +47,4 @@ def check_claim(vm_id: str, spec: VmSpec) -> None:
 
 def bare(spec: VmSpec) -> VmSpec:
     """That of the VM of which a template for *spec* is made: nobody's content, nobody's limits."""
-    return replace(spec, disks={}, cpu_quota=0.0, template=None)
+    return replace(spec, disks={}, cpu_quota=0.0, template=None, shared=())

@@ -76,15 +76,22 @@ def spawn(
     groups; *forking*: it may become other users. Raises `OSError`."""
     # Between fork and exec, the page tables of a daemon with many VMs would be copied, which takes milliseconds.
     names = (",".join(map(str, numbers)) for numbers in (groups, entrances, inherited))
+    words = [*(["--may-change-user"] * forking), str(user), *names, *command]
+    return execute(LAUNCHER, words, [*entrances, *inherited], output)
+
+
+def execute(program: Path, words: list[str], inherited: list[int], output: int) -> int:
+    """Start *program* in a session of its own, with the descriptors *inherited*, for its own hand to close. Its process
+    number; the caller waits for it. Raises `OSError`."""
     return os.posix_spawn(
-        LAUNCHER,
-        [LAUNCHER.name, *(["--may-change-user"] * forking), str(user), *names, *command],
+        program,
+        [program.name, *words],
         _ENVIRONMENT,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             *((os.POSIX_SPAWN_DUP2, output, number) for number in (1, 2)),
             # Which makes them inheritable.
-            *((os.POSIX_SPAWN_DUP2, number, number) for number in (*entrances, *inherited)),
+            *((os.POSIX_SPAWN_DUP2, number, number) for number in inherited),
         ],
         setsid=True,
         setsigmask=(),

@@ -114,6 +114,9 @@ class Factory:
         key = ""
         if not self._clones:
             quickest = Way.COLD
+        elif spec.shared:
+            quickest = Way.COLD
+            notes.append("it sees files of the host")
         elif (isolation or self._isolation) is Isolation.COLD:
             quickest = Way.COLD
             notes.append("isolation is cold")
