@@ -53,6 +53,9 @@ def processes(config: Config, known: set[str]) -> Iterator[str]:
             ours = "hypercell.agent" in " ".join(words) and "qemu" in words[0]
             if ours and name not in known:
                 yield f"process {entry.name}: hypervisor of {name[:12]}"
+            served = [word for word in words if word.startswith("source=") and word.endswith("/share")]
+            if words[0].endswith("virtiofsd") and any(Path(place).parent.name not in known for place in served):
+                yield f"process {entry.name}: virtiofsd of {Path(served[0]).parent.name[:12]}"
             if any(word.endswith(("hypercelld", "hypercell.api.daemon")) for word in words[:3]) and "--config" in words:
                 yield f"process {entry.name}: {' '.join(words).strip()}"
 

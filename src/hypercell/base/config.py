@@ -77,6 +77,8 @@ class Config:
     """Bytes a container may write into its root file system."""
     volume_size: int = 10 * 1024**3
     """Bytes that a volume holds which does not say how many, and the most that one may ask for."""
+    binds: bool = True
+    """Whether whoever has the local socket may have directories of this machine in containers."""
     log_size: int = 50 * 1024**2
     """Bytes of log kept of a container that does not say how many."""
     log_most: int = 10 * 1024**3

@@ -14,14 +14,20 @@ from hypercell.cli import parse
 
 Json = dict[str, Any]
 OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("-v", "--volume", multiple=True, metavar="[NAME:]PATH[:ro]", help="Mount a volume; see `volume`."),
     click.option(
-        "--mount", multiple=True, metavar="KEY=VALUE,…", help="type=volume|tmpfs,src=NAME,dst=PATH,readonly,…"
+        "-v",
+        "--volume",
+        multiple=True,
+        metavar="[NAME|DIR:]PATH[:ro]",
+        help="Mount a volume (see `volume`) or a directory of the daemon's machine.",
+    ),
+    click.option(
+        "--mount", multiple=True, metavar="KEY=VALUE,…", help="type=volume|bind|tmpfs,src=NAME,dst=PATH,readonly,…"
     ),
     click.option("--volumes-from", multiple=True, metavar="CONTAINER[:ro]", help="Mount another container's volumes."),
 )
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly"}
-_FLAGS = ("readonly", "volume-nocopy")
+_FLAGS = ("readonly", "volume-nocopy", "bind-nonrecursive")
 
 
 def volumes(options: Json) -> tuple[Json, Json]:
@@ -64,6 +70,12 @@ def _mount(text: str) -> Json:
                 mount["ReadOnly"] = _truth(key, value)
             case "volume-nocopy":
                 mount.setdefault("VolumeOptions", {})["NoCopy"] = _truth(key, value)
+            case "bind-propagation":
+                mount.setdefault("BindOptions", {})["Propagation"] = value
+            case "bind-nonrecursive":
+                mount.setdefault("BindOptions", {})["NonRecursive"] = _truth(key, value)
+            case "bind-recursive":
+                mount.setdefault("BindOptions", {}).update(_recursion(value))
             case "volume-subpath":
                 mount.setdefault("VolumeOptions", {})["Subpath"] = value
             case "volume-label":
@@ -90,6 +102,19 @@ def _mount(text: str) -> Json:
 def _driver(mount: Json) -> Json:
     driver: Json = mount.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})
     return driver
+
+
+def _recursion(value: str) -> Json:
+    """docker's words for what becomes of mounts below."""
+    known: Json = {
+        "enabled": {},
+        "disabled": {"NonRecursive": True},
+        "writable": {"ReadOnlyNonRecursive": True},
+        "readonly": {"ReadOnlyForceRecursive": True},
+    }
+    if value not in known:
+        raise click.UsageError(f"invalid value for bind-recursive in --mount: {value!r} is none of {', '.join(known)}")
+    return dict(known[value])
 
 
 def _truth(key: str, value: str) -> bool:

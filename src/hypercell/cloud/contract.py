@@ -119,6 +119,22 @@ class MountRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class BindRequest:
+    """A file or directory of the host that a container wants."""
+
+    target: str
+    source: str
+    """Absolute."""
+    read_only: bool = False
+    make: bool = False
+    """A directory, if there is nothing at the container's start."""
+    recursive: bool = True
+    """With what is mounted below it."""
+    mode: str = ""
+    """What docker shows as the mount's mode."""
+
+
+@dataclass(frozen=True, slots=True)
 class VolumesFrom:
     """All volumes of another container, at the same places."""
 
@@ -188,6 +204,7 @@ class ContainerRequest:
     tmpfs: Mapping[str, str] = field(default_factory=dict)
     """Path -> mount options, as docker's `--tmpfs`."""
     mounts: tuple[MountRequest, ...] = ()
+    binds: tuple[BindRequest, ...] = ()
     volumes: tuple[str, ...] = ()
     """Where a volume of the container's own is mounted, unless something else is; those of the image too."""
     volumes_from: tuple[VolumesFrom, ...] = ()

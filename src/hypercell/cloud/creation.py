@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 from hypercell.base.config import Config
-from hypercell.base.errors import InvalidArgument, NotFound
+from hypercell.base.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 from hypercell.base.ids import new_id
 from hypercell.cloud import codec, health, oci, signals
-from hypercell.cloud.contract import ContainerRequest, Mounted
+from hypercell.cloud.contract import OPERATOR_TENANT, ContainerRequest, Mounted
 from hypercell.cloud.etc_files import etc_files
-from hypercell.cloud.mounting import plan, pod_volumes, wants_volumes
+from hypercell.cloud.mounting import inheriting, plan, pod_volumes, wants_volumes
 from hypercell.cloud.names import Names
 from hypercell.cloud.networks import NetworkService
 from hypercell.cloud.resolve import DEFAULT_STOP_TIMEOUT, Resolved, resolve
@@ -23,10 +23,10 @@ from hypercell.cloud.validate import check_log_size, validate
 from hypercell.cloud.views import Views
 from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
-from hypercell.node import Node
+from hypercell.node import Node, binding
 from hypercell.node.blanks import rounded
 from hypercell.node.network import Port, Wish
-from hypercell.node.spec import ContainerSpec, PodSpec
+from hypercell.node.spec import ContainerSpec, PodBind, PodSpec
 from hypercell.node.volumes import Volume
 
 Json = dict[str, Any]
@@ -62,6 +62,9 @@ class Creation:
         image = await self._images.get(tenant, request.image)
         ident = new_id()
         resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
+        if request.volumes_from:
+            resolved = replace(resolved, request=inheriting(resolved.request, partial(self._request_of, tenant)))
+        await self._check_binds(tenant, resolved.request)
         if not wants_volumes(resolved.request):
             await self._create(tenant, ident, resolved, wishes, [])
         else:
@@ -75,13 +78,33 @@ class Creation:
             mounted = replace(resolved, mounts=tuple(found.mounts.values()))
             await self._create(tenant, ident, mounted, wishes, found.made)
 
+    async def _check_binds(self, tenant: str, request: ContainerRequest) -> None:
+        """Raises `InvalidArgument`, `Unsupported`, `Forbidden`."""
+        if not request.binds:
+            return
+        if tenant != OPERATOR_TENANT or not self._config.binds:
+            words = "directories of this machine are not given to containers here"
+            raise Forbidden(words, "use a volume; the operator's setting is `binds`")
+        if not self._node.capabilities.shares:
+            raise Unsupported("directories of this machine cannot be shared with VMs", "install qemu-system-common")
+        for bind in pod_binds(request):
+            if not await binding.check(bind) and not bind.make:
+                words = f'invalid mount config for type "bind": bind source path does not exist: {bind.path}'
+                raise InvalidArgument(words)
+
+    def _request_of(self, tenant: str, ref: str) -> ContainerRequest:
+        return self._resolved_of(tenant, ref).request
+
     def _mounts_of(self, tenant: str, ref: str) -> tuple[Mounted, ...]:
+        return self._resolved_of(tenant, ref).mounts
+
+    def _resolved_of(self, tenant: str, ref: str) -> Resolved:
         try:
             container = self._node.get(self._names.find(tenant, ref))
         except NotFound as error:  # it is what was asked for that is wrong, not what was asked
             raise InvalidArgument(error.message, "volumes are taken from containers that exist") from None
         container.refuse_unusable()
-        return self._views.resolved(container.record).mounts
+        return self._views.resolved(container.record)
 
     async def _create(
         self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...], volumes: list[Volume]
@@ -129,7 +152,12 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
         sysctls=oci.machine_sysctls(request),
         isolation=request.isolation,
         volumes=pod_volumes(resolved.mounts),
+        binds=pod_binds(request),
     )
+
+
+def pod_binds(request: ContainerRequest) -> tuple[PodBind, ...]:
+    return tuple(PodBind(bind.source, bind.read_only, bind.make) for bind in request.binds)
 
 
 def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerSpec:

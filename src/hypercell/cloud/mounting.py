@@ -50,6 +50,17 @@ def plan(tenant: str, request: ContainerRequest, volumes: VolumeService, others:
     return found
 
 
+def inheriting(request: ContainerRequest, others: Callable[[str], ContainerRequest]) -> ContainerRequest:
+    """*request* with what the containers of `volumes_from` have of the host, where it has nothing of its own."""
+    taken = {*(bind.target for bind in request.binds), *(mount.target for mount in request.mounts), *request.tmpfs}
+    inherited = {}
+    for source in request.volumes_from:
+        for bind in others(source.container).binds:
+            if bind.target not in taken:
+                inherited[bind.target] = replace(bind, read_only=bind.read_only or source.read_only)
+    return replace(request, binds=(*inherited.values(), *request.binds))
+
+
 def _mounted(tenant: str, wanted: MountRequest, volumes: VolumeService, made: list[Volume]) -> Mounted:
     volume = volumes.known(tenant, wanted.volume) if wanted.volume else None
     if volume is None:  # perhaps one that is mounted twice

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from hypercell.cloud import tmpfs
-from hypercell.cloud.contract import ContainerRequest, Mounted
+from hypercell.cloud.contract import BindRequest, ContainerRequest, Mounted
+from hypercell.node.binding import BIND_MOUNT
 from hypercell.node.plugging import VOLUME_MOUNT
 from hypercell.node.volumes import serial
 
@@ -32,7 +33,7 @@ _SAFE = ("nosuid", "noexec", "nodev")
 
 
 def mounts(request: ContainerRequest, volumes: tuple[Mounted, ...] = ()) -> list[Json]:
-    """OCI `mounts`: docker's, then the user's volumes and tmpfs, which may replace one of them."""
+    """OCI `mounts`: docker's, then the user's volumes, binds and tmpfs, which may replace one of them."""
     access = "rw" if request.privileged else "ro"
     shm = ("mode=1777", f"size={request.shm_size}")
     found = [
@@ -45,6 +46,7 @@ def mounts(request: ContainerRequest, volumes: tuple[Mounted, ...] = ()) -> list
         *([] if request.no_shm else [_mount("/dev/shm", "tmpfs", "shm", *_SAFE, *shm)]),  # noqa: S108
     ]
     own = [_volume(mounted) for mounted in volumes]
+    own += [_bind(number, bind) for number, bind in enumerate(request.binds)]
     for path, options in request.tmpfs.items():
         clean = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
         own.append(_mount(clean, "tmpfs", "tmpfs", *tmpfs.options(options)))
@@ -59,6 +61,11 @@ def _volume(mounted: Mounted) -> Json:
     options += ["copy"] if mounted.copy else []
     options += [f"subpath={mounted.subpath}"] if mounted.subpath else []
     return _mount(mounted.target, VOLUME_MOUNT, serial(mounted.volume), *options)
+
+
+def _bind(number: int, bind: BindRequest) -> Json:
+    options = ["rbind" if bind.recursive else "bind", "ro" if bind.read_only else "rw"]
+    return _mount(bind.target, BIND_MOUNT, str(number), *options)
 
 
 def masked(request: ContainerRequest) -> list[str]:

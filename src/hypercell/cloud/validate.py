@@ -25,6 +25,7 @@ MAX_MEMORY = 1024**4
 MAX_PUBLISHED = 1000
 """Host ports of one container: an image may expose all there are, and `--publish-all` must not take them."""
 MAX_LOG_FILES = 1000
+MAX_BINDS = 64
 MAX_LABELS = 1000
 MAX_LABEL_BYTES = 1024**2
 """Of one container, its image's included: every event carries them all."""
@@ -208,6 +209,18 @@ def _check_mounts(request: ContainerRequest) -> None:
         steps = mount.subpath.split("/")
         if not mount.subpath.isprintable() or len(mount.subpath) > 1024 or ".." in steps or "," in mount.subpath:
             raise InvalidArgument("subpath must be a relative path within the volume", "without '..' and ','")
+    _check_binds(request, taken)
+
+
+def _check_binds(request: ContainerRequest, taken: set[str]) -> None:
+    if len(request.binds) > MAX_BINDS:
+        raise InvalidArgument(f"a container may have {MAX_BINDS} files and directories of this machine")
+    for bind in request.binds:
+        check_target(bind.target)
+        check_path("bind source", bind.source)
+        if bind.target in taken:
+            raise InvalidArgument(f"Duplicate mount point: {bind.target}", "give each mount a place of its own")
+        taken.add(bind.target)
 
 
 def check_volume_name(name: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypercell.base.errors import VmFailed
 from hypercell.base.sizes import DEFAULT_SIZE
 from hypercell.node.spec import PodSpec
 from hypercell.node.trace import Trace
-from hypercell.vm.driver import Disk, GuestKernel, Slot, Vm, VmSpec
+from hypercell.vm.driver import Disk, GuestKernel, Shared, Slot, Vm, VmSpec
 from hypercell.vm.factory import Isolation, Way, memory_mib, slower
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def vm_spec(ident: str, spec: PodSpec, kernel: GuestKernel, disks: Mapping[Slot,
         kernel=kernel,
         disks=dict(disks or {}),
         cpu_quota=spec.cpu_quota,
+        shared=tuple(Shared(Path(bind.path), bind.read_only) for bind in spec.binds),
     )
 
 

@@ -26,6 +26,16 @@ class PodVolume:
 
 
 @dataclass(frozen=True, slots=True)
+class PodBind:
+    """A file or directory of the host that a VM sees."""
+
+    path: str
+    read_only: bool = False
+    make: bool = False
+    """A directory, if there is nothing when the VM starts."""
+
+
+@dataclass(frozen=True, slots=True)
 class PodSpec:
     """One VM."""
 
@@ -44,6 +54,8 @@ class PodSpec:
     """`shared`, `cold`, or empty: whatever the operator gives."""
     volumes: tuple[PodVolume, ...] = ()
     """Each once."""
+    binds: tuple[PodBind, ...] = ()
+    """The guest knows them by their numbers."""
 
     @property
     def writes_volumes(self) -> bool:

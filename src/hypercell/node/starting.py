@@ -15,6 +15,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, ExecFailed, HypercellError, Internal, NotModified, VmFailed
 from hypercell.base.sizes import MIB
 from hypercell.node.admission import COSTS, Place
+from hypercell.node.binding import make_missing
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.ending import follow, release_clients
@@ -58,6 +59,8 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
         if container.pod.record.spec.volumes:
             with trace.step("volumes"):
                 await container.services.claims.claim(container)
+        if container.pod.record.spec.binds:
+            await make_missing(container.pod.record.spec.binds)
         with trace.step("admission"):
             container.place = enter(container)
             await container.place.turn()

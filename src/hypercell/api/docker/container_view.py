@@ -100,7 +100,7 @@ def inspect_json(view: ContainerView) -> Json:
 
 
 def mounts_json(view: ContainerView) -> list[Json]:
-    """Its volumes, and such tmpfs as stand among `HostConfig.Mounts`."""
+    """Its volumes, what it has of the host, and such tmpfs as stand among `HostConfig.Mounts`."""
     volumes = [
         {
             "Type": "volume",
@@ -113,6 +113,17 @@ def mounts_json(view: ContainerView) -> list[Json]:
             "Propagation": "",
         }
         for mount in view.mounts
+    ]
+    binds = [
+        {
+            "Type": "bind",
+            "Source": bind.source,
+            "Destination": bind.target,
+            "Mode": bind.mode,
+            "RW": not bind.read_only,
+            "Propagation": "rprivate",
+        }
+        for bind in view.request.binds
     ]
     asked = view.request.door.get("HostConfig", {}).get("Mounts", ())
     tmpfs = [
@@ -127,7 +138,7 @@ def mounts_json(view: ContainerView) -> list[Json]:
         for mount in asked
         if mount["Type"] == "tmpfs"
     ]
-    return sorted([*volumes, *tmpfs], key=lambda mount: str(mount["Destination"]))
+    return sorted([*volumes, *binds, *tmpfs], key=lambda mount: str(mount["Destination"]))
 
 
 def hypercell_json(view: ContainerView) -> Json:

@@ -91,7 +91,7 @@ class Factory:
 
     def promise(self, spec: VmSpec, isolation: Isolation | None = None) -> Promise:
         """The way that a launch of *spec* would go now. A VM of the pool is counted on until the promise is kept."""
-        if not self._clones or (isolation or self._isolation) is Isolation.COLD:
+        if not self._clones or spec.shared or (isolation or self._isolation) is Isolation.COLD:
             return Promise(Way.COLD, self._promised, "")
         key = self._key(spec)
         if self._pool.count(key) > self._promised[key]:

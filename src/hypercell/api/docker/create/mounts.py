@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes and tmpfs in all of docker's spellings: `Binds`, `Mounts`, `Tmpfs`, `VolumesFrom` and `Volumes`."""
+"""Volumes, directories of the host and tmpfs in all of docker's spellings: `Binds`, `Mounts`, `Tmpfs`, `VolumesFrom`
+and `Volumes`."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
-from hypercell.cloud.contract import MountRequest, VolumesFrom
+from hypercell.cloud.contract import BindRequest, MountRequest, VolumesFrom
 
 Json = dict[str, Any]
 _KINDS_OF_MODES = (
@@ -19,8 +20,9 @@ _KINDS_OF_MODES = (
     ("private", "rprivate", "shared", "rshared", "slave", "rslave"),
 )
 """Of each kind a mode has one word at most."""
-_NO_HOST = "give a volume's name: directories of this machine are not mounted into VMs yet"
-_UNBUILT_TYPES = ("bind", "cluster", "image", "npipe")
+_PRIVATE = ("", "private", "rprivate")
+"""Ways in which mounts may be propagated: a VM has mounts of its own, and hears of no others."""
+_UNBUILT_TYPES = ("cluster", "image", "npipe")
 _RELABEL = "z"
 """What docker shows as the mode of a volume for which none was given."""
 
@@ -35,11 +37,11 @@ def parse_host_mounts(fields: Fields, echo: Json) -> Json:
         echo["Binds"] = list(binds)
     if sources:
         echo["VolumesFrom"] = list(sources)
-    mounts = [_bind(spec, fields.name("Binds")) for spec in binds or ()]
+    mounts = [_bind(spec) for spec in binds or ()]
     for fields_of_one in fields.objects("Mounts"):
         found, shown = _mount(fields_of_one)
         echo.setdefault("Mounts", []).append(shown)
-        if isinstance(found, MountRequest):
+        if isinstance(found, MountRequest | BindRequest):
             mounts.append(found)
             continue
         at, options = found
@@ -48,7 +50,8 @@ def parse_host_mounts(fields: Fields, echo: Json) -> Json:
         tmpfs[at] = options
     return {
         "tmpfs": tmpfs,
-        "mounts": tuple(mounts),
+        "mounts": tuple(mount for mount in mounts if isinstance(mount, MountRequest)),
+        "binds": tuple(mount for mount in mounts if isinstance(mount, BindRequest)),
         "volumes_from": tuple(_volumes_from(spec) for spec in sources or ()),
     }
 
@@ -72,8 +75,8 @@ def target(path: str) -> str:
     return clean
 
 
-def _bind(spec: str, field: str) -> MountRequest:
-    """Of *field*: `/target`, `name:/target` or `name:/target:modes`."""
+def _bind(spec: str) -> MountRequest | BindRequest:
+    """Of `Binds`: `/target`, or `name:/target` or `/source:/target`, with `:modes` or without."""
     first, *rest = spec.split(":", 3)
     if not first or len(rest) > 2 or (len(rest) == 1 and (not rest[0] or _is_mode(rest[0]))):
         raise InvalidArgument(f"invalid volume specification: '{spec[:300]}'")
@@ -82,12 +85,16 @@ def _bind(spec: str, field: str) -> MountRequest:
         return MountRequest(_bound(spec, first), mode=_RELABEL)
     if not _is_mode(mode):
         raise InvalidArgument(f"invalid mode: {mode[:100]}")
-    if first.startswith("/"):
-        raise Unsupported(f"{field}: mounting {first[:200]} of this machine is not built yet", _NO_HOST)
     words = mode.split(",")
+    at = _bound(spec, rest[0])
+    if first.startswith("/"):
+        for word in words:
+            _check_propagation(word if word in _KINDS_OF_MODES[-1] else "")
+        if "nocopy" in words:
+            raise InvalidArgument(f"invalid mode: {mode[:100]}")
+        return BindRequest(at, posixpath.normpath(first), "ro" in words, make=True, mode=mode)
     if any(word in _KINDS_OF_MODES[-1] for word in words):
         raise _misspelt(spec, "field BindOptions must not be specified")
-    at = _bound(spec, rest[0])
     return MountRequest(at, first, "ro" in words, copy="nocopy" not in words, mode=mode or _RELABEL)
 
 
@@ -119,13 +126,18 @@ def _volumes_from(spec: str) -> VolumesFrom:
     return VolumesFrom(container, mode or "rw")
 
 
-def _mount(fields: Fields) -> tuple[MountRequest | tuple[str, str], Json]:
-    """One of `Mounts`: a volume, or else the place and the options of a tmpfs; and as it is shown."""
+def _check_propagation(word: str) -> None:
+    if word not in _PRIVATE:
+        raise Unsupported(f"mount propagation {word[:32]!r}: a VM's mounts are its own", "leave it out")
+
+
+def _mount(fields: Fields) -> tuple[MountRequest | BindRequest | tuple[str, str], Json]:
+    """One of `Mounts`: a volume, what is the host's, or the place and the options of a tmpfs; and as it is shown."""
     kind, source, path = fields.text("Type", limit=32), fields.text("Source"), fields.text("Target")
     read_only, consistency = fields.flag("ReadOnly"), fields.text("Consistency", limit=32)
     if kind in _UNBUILT_TYPES:
-        raise Unsupported(f"{fields.name('Type')} {kind!r} is not built yet", _NO_HOST)
-    if kind not in ("volume", "tmpfs"):
+        raise Unsupported(f"{fields.name('Type')} {kind!r} is not built yet", "there are bind, volume and tmpfs")
+    if kind not in ("bind", "volume", "tmpfs"):
         raise _wrong(kind, "mount type unknown")
     if not path:
         raise _wrong(kind, "field Target must not be empty")
@@ -133,20 +145,40 @@ def _mount(fields: Fields) -> tuple[MountRequest | tuple[str, str], Json]:
         clean = target(path)
     except InvalidArgument as error:
         raise _wrong(kind, error.message) from None
-    for name in ("BindOptions", "ImageOptions", "ClusterOptions"):
+    for name in ("ImageOptions", "ClusterOptions", *(() if kind == "bind" else ("BindOptions",))):
         if fields.take(name) not in (None, {}):
             raise _wrong(kind, f"field {name} must not be specified")
     shown: Json = {"Type": kind, "Source": source, "Target": path, "ReadOnly": read_only, "Consistency": consistency}
-    found: MountRequest | tuple[str, str]
+    found: MountRequest | BindRequest | tuple[str, str]
     if kind == "tmpfs":
         if source:
             raise _wrong(kind, "field Source must not be specified")
         options, shown["TmpfsOptions"] = _tmpfs(fields.object("TmpfsOptions"), read_only)
         found = clean, options
+    elif kind == "bind":
+        found, shown["BindOptions"] = _host(fields.object("BindOptions"), clean, source, read_only)
     else:
         found, shown["VolumeOptions"] = _volume(fields.object("VolumeOptions"), clean, source, read_only)
     fields.finish()
     return found, _told(shown)
+
+
+def _host(wishes: Fields | None, path: str, source: str, read_only: bool) -> tuple[BindRequest, Json]:
+    if not source:
+        raise _wrong("bind", "field Source must not be empty")
+    if not source.startswith("/"):
+        raise _wrong("bind", f"invalid mount path: '{source[:200]}' mount path must be absolute")
+    clean = posixpath.normpath(source)
+    if wishes is None:
+        return BindRequest(path, clean, read_only), {}
+    propagation, make = wishes.text("Propagation", limit=32), wishes.flag("CreateMountpoint")
+    _check_propagation(propagation)
+    alone = wishes.flag("NonRecursive")
+    # Read-only is so with all that is mounted below, which is more than either of them asks for.
+    options = {name: wishes.flag(name) for name in ("ReadOnlyNonRecursive", "ReadOnlyForceRecursive")}
+    wishes.finish()
+    shown = {"Propagation": propagation, "NonRecursive": alone, "CreateMountpoint": make, **options}
+    return BindRequest(path, clean, read_only, make, recursive=not alone), _told(shown)
 
 
 def _volume(wishes: Fields | None, path: str, name: str, read_only: bool) -> tuple[MountRequest, Json]:
