@@ -7,10 +7,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hypercell.cloud.contract import ExecRequest
+from hypercell.cloud.contract import ExecRequest, MountRequest
 from tests.support.house import T, read
 from tests.support.real_house import RealHouse, real_house
 from tests.support.vm import hypervisors
@@ -39,9 +40,9 @@ async def ready(home: RealHouse, pooled: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def clone(home: RealHouse, name: str) -> str:
+async def clone(home: RealHouse, name: str, **request: Any) -> str:
     """A container in a clone."""
-    ident = await home.run("sleep", "600", name=name)
+    ident = await home.run("sleep", "600", name=name, **request)
     trace = home.node.get(ident).trace
     assert trace is not None and trace.way in WAY, trace.note
     return ident
@@ -69,6 +70,16 @@ async def test_two_clones_have_nothing_in_common_that_should_tell_them_apart(hom
         said = [await inside(home, ident, script) for ident in (one, other)]
         assert said[0].strip() and said[1].strip()
         assert said[0] != said[1], f"the same {what}"
+
+
+async def test_a_clone_gets_the_volume_that_another_wrote(home: RealHouse) -> None:
+    mounts = (MountRequest("/data", "data"),)
+    ident = await clone(home, "writer", mounts=mounts)
+    await inside(home, ident, "echo kept >/data/file")
+    await home.containers.remove(T, ident, force=True)
+    for name in ("one", "other"):
+        ident = await clone(home, name, mounts=(MountRequest("/data", "data", read_only=True),))
+        assert await inside(home, ident, "cat /data/file") == "kept\n"
 
 
 async def test_a_clone_knows_what_time_it_is(home: RealHouse) -> None:

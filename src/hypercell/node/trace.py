@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-STEPS = ("api", "admission", "database", "image", "network", "hypervisor", "guest", "configure", "process")
+STEPS = ("api", "admission", "database", "image", "network", "hypervisor", "guest", "volumes", "configure", "process")
 """`api`: from the request's arrival to the start's begin. `admission`: at the gate, waiting included. `network`: the
 tap. `hypervisor`: until the VM is there, and has greeted if it was made of another (`network` lies within). `guest`:
-until the agent has greeted, after a boot; in a fork of a zygote it lies within `hypervisor`. `configure`: identity,
-addresses and the container's making. `process`: until the program runs."""
+until the agent has greeted, after a boot; in a fork of a zygote it lies within `hypervisor`. `volumes`:
+waiting until they may be had, at the begin; then plugging them in. `configure`: identity, addresses and the container's
+making. `process`: until the program runs."""
 
 
 @dataclass(frozen=True, slots=True)
