@@ -9,7 +9,7 @@ import pytest
 
 from hypercell.base.arrival import ARRIVED
 from hypercell.base.errors import HypercellError, NoSpace, VmFailed
-from hypercell.cloud.contract import RestartPolicy
+from hypercell.cloud.contract import MountRequest, RestartPolicy
 from hypercell.node.figures import kind_of
 from hypercell.node.trace import STEPS, Trace
 from tests.support.house import House, Resident, T
@@ -17,7 +17,7 @@ from tests.support.house import House, Resident, T
 
 async def test_a_start_tells_its_steps_and_that_they_fill_its_time(any_home: Resident) -> None:
     ARRIVED.set(time.perf_counter())
-    ident = await any_home.run("true")
+    ident = await any_home.run("true", mounts=(MountRequest("/data", "data"),))
     await any_home.wait(ident)
     trace = (await any_home.view(ident)).trace  # of a container that has ended, too
     assert trace is not None and trace.outcome == ""
