@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hypercell.base.errors import Conflict
+from hypercell.base.errors import Conflict, InvalidArgument
 from hypercell.cloud.contract import MountRequest, Status
 from tests.node.test_visits import body, fetched, packed
 from tests.support.house import T
@@ -124,3 +124,22 @@ async def test_a_daemon_that_comes_back_finds_its_volumes_plugged(real: RealHous
 async def test_a_volume_is_as_large_as_it_was_asked_for(real: RealHouse) -> None:
     mounts = (MountRequest("/data", "small", options={"size": "64m"}),)
     assert "No space left on device" in await sh(real, "dd if=/dev/zero of=/data/f bs=1M count=100", mounts=mounts)
+
+
+async def test_a_file_system_that_a_guest_has_broken_fails_a_start_and_nothing_else(real: RealHouse) -> None:
+    overwrite = (
+        "mknod /tmp/disk b 8 0; dd if=/dev/zero of=/tmp/disk bs=1M count=4 conv=fsync; echo b >/proc/sysrq-trigger"
+    )
+    ident = await real.run("sh", "-c", overwrite, privileged=True, **DATA)
+    assert await real.wait(ident) == 255
+    for wish in (DATA, ONLY_READ):
+        victim = await real.create("true", **wish)
+        with pytest.raises(InvalidArgument, match='volume "data" holds no ext4 file system: if it is damaged'):
+            await real.containers.start(T, victim)
+        with pytest.raises(InvalidArgument, match='volume "data" holds no ext4'):
+            await real.containers.archive_stat(T, victim, "/")
+        await real.containers.remove(T, victim)
+    await real.containers.remove(T, ident)
+    assert real.cloud is not None
+    await real.cloud.volumes.remove(T, "data")
+    assert await sh(real, "ls -A /data", **DATA) == ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from hypercell.agent.contract import Agent
 from hypercell.base.crash import crash_point
-from hypercell.base.errors import Unsupported
+from hypercell.base.errors import HypercellError, Unsupported
 from hypercell.node.bare import bare
 from hypercell.node.pod import Pod
 from hypercell.node.spec import ContainerSpec
@@ -49,6 +49,15 @@ async def plug(pod: Pod, agent: Agent, spec: ContainerSpec) -> None:
     await store.note_clean([use.volume for use in uses if not use.read_only], False)
     for use in uses:
         await _plug_one(pod, use.volume, use.read_only)
+
+
+def tell_names(pod: Pod, error: HypercellError) -> None:
+    """Make *error* say whose disk it is that the guest could not mount."""
+    for volume in pod.services.volumes.known(use.volume for use in pod.record.spec.volumes):
+        disk = f'disk "{serial(volume.id)}"'
+        if disk in error.message:
+            error.message = error.message.replace(disk, f'volume "{volume.name}"')
+            error.hint = error.hint or "if it is damaged, remove it (volume rm) and make it anew of a backup"
 
 
 async def _put_in_order(pod: Pod, agent: Agent, spec: ContainerSpec, volumes: Iterable[str]) -> None:

@@ -20,7 +20,7 @@ from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.figures import kind_of
-from hypercell.node.plugging import plug
+from hypercell.node.plugging import plug, tell_names
 from hypercell.node.records import Phase, Record
 from hypercell.node.run import FAILED_START, Run
 from hypercell.node.tasks import together
@@ -216,6 +216,7 @@ async def _told(container: Container, error: Exception) -> HypercellError:
     if isinstance(error, ExecFailed):
         return failed_start(error, container.record.spec.args)
     error = await container.pod.diagnose(error)
+    tell_names(container.pod, error)
     if isinstance(error, VmFailed) and error.reason in ("boot-failed", "guest-panic", "guest-reset"):
         error.message += await _console(container)
     return error

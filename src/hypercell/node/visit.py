@@ -21,7 +21,7 @@ from hypercell.base.errors import Conflict, HypercellError
 from hypercell.node.bare import SUPERUSER, bare
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
-from hypercell.node.plugging import plug, volume_mounts
+from hypercell.node.plugging import plug, tell_names, volume_mounts
 from hypercell.node.starting import disks_of, enter
 from hypercell.node.trace import Trace
 from hypercell.vm.driver import ROOT_OF_DISKS
@@ -136,6 +136,7 @@ async def _begin(container: Container, content: Json, volumes: bool) -> Visit:
         await _leave(container, orderly=False)
         if told is None:
             raise
+        tell_names(pod, told)
         raise (Conflict(f"container {container.id}: {given_up}") if given_up else told) from error
     here = Visit(container, agent, throw_away=True)
     here.wrote = pod.has_volumes and pod.record.spec.writes_volumes
