@@ -393,3 +393,12 @@ def test_a_daemon_that_comes_back_removes_what_a_build_has_left(tmp_path: Path, 
         assert containers(own) == ""
         own.docker("system", "prune", "-af")
         assert own.leftovers() == []
+
+
+def test_what_a_command_writes_to_a_volume_goes_with_it(daemon: Daemon, context: Path) -> None:
+    dockerfile = (
+        f"FROM {IMAGE}\nVOLUME /data\nRUN echo written >/data/file && cat /data/file\nRUN ls /data; echo done\n"
+    )
+    built = build(daemon, context, dockerfile, "--no-cache")
+    assert "written\n" in built.stdout and "file\ndone\n" not in built.stdout
+    assert daemon.docker("volume", "ls", "-q").stdout == ""

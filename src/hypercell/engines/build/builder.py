@@ -39,7 +39,7 @@ class Builder:
         self._held: Counter[str] = Counter()
         """Ids of the images of builds under way."""
         others = images.in_use
-        images.in_use = lambda image_id: others(image_id) or ["a build that is under way"] * bool(self._held[image_id])
+        images.in_use = lambda image_id: others(image_id) or ["a build"] * bool(self._held[image_id])
 
     async def open(self, tenant: str) -> None:
         """Remove what the builds of an earlier daemon have left."""
