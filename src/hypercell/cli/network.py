@@ -183,7 +183,7 @@ def rm_command(client: Client, names: tuple[str, ...], force: bool) -> None:
 
 @network_command.command("prune")
 @click.option("-f", "--force", is_flag=True, help="Do not ask first.")
-@FILTER
+@click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Only matching ones.")
 @click.pass_obj
 def prune_command(client: Client, force: bool, filters: tuple[str, ...]) -> None:
     """Remove all networks that no container is on.
