@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hypercell.base.errors import Forbidden, HypercellError, InvalidArgument, NotFound, Unsupported
-from hypercell.cloud.contract import NetworkRecord, Networks, NetworkSpec, Status, Wish
+from hypercell.cloud.contract import Status, Wish
+from hypercell.cloud.contract_networks import NetworkRecord, Networks, NetworkSpec
 from hypercell.node.network import BRIDGE, NONE
 from tests.support.house import House, T, eventually
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hypercell.base.config import Config
 from hypercell.base.db import Database
 from hypercell.cloud.containers import ContainerService
-from hypercell.cloud.contract import Containers, Events, Networks, Volumes
+from hypercell.cloud.contract import Containers, Events, Volumes
+from hypercell.cloud.contract_networks import Networks
 from hypercell.cloud.events import EventLog
 from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images

@@ -24,7 +24,7 @@ from hypercell.cloud.volume_contract import (
 )
 from hypercell.node.admission import Waiting
 from hypercell.node.health import Health, HealthStatus
-from hypercell.node.network import NetworkRecord, NetworkSpec, Place, Port, PublishedPort, Wish
+from hypercell.node.network import Place, Port, PublishedPort, Wish
 from hypercell.node.trace import Trace
 from hypercell.node.types import (
     OPERATOR_TENANT,
@@ -62,9 +62,6 @@ __all__ = [
     "LogSpec",
     "MountRequest",
     "Mounted",
-    "NetworkRecord",
-    "NetworkSpec",
-    "Networks",
     "Output",
     "Place",
     "Port",
@@ -396,29 +393,6 @@ class Containers(Protocol):
 
     async def prune(self, tenant: str, keep: Callable[[ContainerView], bool]) -> tuple[builtins.list[str], int]:
         """Remove the stopped ones that *keep* does not want, but no dead ones: (ids, bytes freed)."""
-
-
-class Networks(Protocol):
-    """`ref` is an id, a name or a unique prefix of an id, looked up among the built-in networks and the tenant's own.
-    Every method raises `NotFound` (docker's words: `network x not found`) and `InvalidArgument` for an ambiguous
-    prefix."""
-
-    def find(self, tenant: str, ref: str) -> NetworkRecord: ...
-
-    def list(self, tenant: str) -> builtins.list[NetworkRecord]:
-        """The built-in ones first, then the oldest."""
-
-    async def create(self, tenant: str, spec: NetworkSpec) -> NetworkRecord:
-        """`Conflict` for a name that is taken, `Forbidden` for a built-in one's, or a subnet that overlaps."""
-
-    async def remove(self, tenant: str, ref: str) -> None:
-        """`Forbidden` for a built-in one, and while a container is on it."""
-
-    async def connect(self, tenant: str, ref: str, container: str, wish: Wish) -> None: ...
-    async def disconnect(self, tenant: str, ref: str, container: str) -> None: ...
-
-    async def prune(self, tenant: str, keep: Callable[[NetworkRecord], bool]) -> builtins.list[str]:
-        """Remove those that no container is on and *keep* does not want; their names."""
 
 
 class Events(Protocol):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The service behind the doors: `contract.Networks`, the built-in networks and a tenant's own."""
+"""The service behind the doors: `contract_networks.Networks`, the built-in networks and a tenant's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from hypercell.base.errors import Forbidden, HypercellError, InvalidArgument, NotFound
-from hypercell.cloud.contract import ContainerRequest, Event, Events, NetworkRecord, NetworkSpec, Wish
+from hypercell.cloud.contract import ContainerRequest, Event, Events
+from hypercell.cloud.contract_networks import NetworkRecord, NetworkSpec, Wish
 from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.validate import check_labels
 from hypercell.node import Node

@@ -11,7 +11,8 @@ from hypercell.api.docker.facts import Facts
 from hypercell.api.http import Request
 from hypercell.base.config import Config
 from hypercell.base.metrics import Counter, Metric
-from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Networks, Volumes
+from hypercell.cloud.contract import OPERATOR_TENANT, Containers, Events, Volumes
+from hypercell.cloud.contract_networks import Networks
 from hypercell.engines.build import Builds
 from hypercell.images.contract import Images, Registries
 

@@ -9,7 +9,8 @@ from hypercell.api.docker.create.networking import parse_address
 from hypercell.api.docker.documents import Fields
 from hypercell.base.digits import is_digits
 from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
-from hypercell.cloud.contract import OPERATOR_TENANT, NetworkSpec
+from hypercell.cloud.contract import OPERATOR_TENANT
+from hypercell.cloud.contract_networks import NetworkSpec
 
 _BRIDGE = "com.docker.network.bridge."
 _MTU = "com.docker.network.driver.mtu"

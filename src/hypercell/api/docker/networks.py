@@ -16,7 +16,8 @@ from hypercell.api.docker.query import flag, json_fields
 from hypercell.api.docker.times import rfc3339
 from hypercell.api.http import Response, Route, json_response
 from hypercell.base.errors import InvalidArgument, NotFound
-from hypercell.cloud.contract import ContainerView, NetworkRecord
+from hypercell.cloud.contract import ContainerView
+from hypercell.cloud.contract_networks import NetworkRecord
 from hypercell.node.network import BRIDGE, NONE
 
 Json = dict[str, Any]
