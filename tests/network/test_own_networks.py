@@ -309,6 +309,18 @@ async def test_a_daemon_killed_while_a_container_came_or_went_is_followed_by_one
         os.close(tap)
 
 
+async def test_a_visitor_of_the_default_network_keeps_no_daemon_from_its_subnet(
+    network: LocalNetwork, config: Config, db: Database, pair: tuple[NetworkRecord, NetworkRecord]
+) -> None:
+    port = await network.allocate(new_id(), "t", (Wish(pair[0].id), Wish(BRIDGE)))
+    tap = await network.open_tap(port.id)
+    try:
+        assert port.places[1].address.partition("/")[0] in ways()
+        assert (await reopened(network, config, db)).port(port.id) == port
+    finally:
+        os.close(tap)
+
+
 async def test_what_cannot_be_had_on_several_networks_is_refused(
     network: LocalNetwork, pair: tuple[NetworkRecord, NetworkRecord]
 ) -> None:

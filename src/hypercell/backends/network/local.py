@@ -151,6 +151,8 @@ class LocalNetwork:
 
     def _refuse_overlap(self) -> None:
         for interface, network in routes():
+            if rules.is_bridge_name(self.bridge, interface):
+                continue  # a way to a visitor that has its home there
             if interface != self.bridge and network.prefixlen > 0 and network.overlaps(self.subnet):
                 raise InvalidArgument(
                     f"the subnet {self.subnet} overlaps {network} on {interface}",
