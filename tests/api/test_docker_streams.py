@@ -82,6 +82,27 @@ async def test_logs_are_told_again(client: Client, make: Make) -> None:
     assert (await client.ask("GET", f"/containers/{name}/logs?stdout=1&since=soon"))[0] == 400
 
 
+async def test_lines_of_a_log_are_frames_of_their_own_and_many_are_sent_in_one_go(
+    door: Daemon, client: Client, make: Make
+) -> None:
+    name = await make("cat", OpenStdin=True, StdinOnce=True)
+    stream = await upgrade(door, f"/containers/{name}/attach?stream=1&stdin=1&stdout=1")
+    await client.ask("POST", f"/containers/{name}/start")
+    lines = [b"%d\n" % number for number in range(1000)]
+    await stream.send(b"".join(lines))
+    stream.writer.write_eof()
+    assert joined(await stream.reader.read(), 1) == b"".join(lines)
+    await client.send(b"GET /containers/%s/logs?stdout=1 HTTP/1.1\r\nHost: docker\r\n\r\n" % name.encode())
+    await client.head()
+    chunks = []
+    while size := int(await client.reader.readline(), 16):
+        chunks.append(await client.reader.readexactly(size))
+        await client.reader.readexactly(2)
+    await client.reader.readexactly(2)
+    assert frames(b"".join(chunks)) == [(1, line) for line in lines]
+    assert len(chunks) < len(lines) // 10
+
+
 async def test_followed_logs_end_with_the_container(door: Daemon, client: Client, make: Make) -> None:
     name = await make("sh", "-c", "echo first; sleep 0.3; echo last", start=True)
     follower = await connect(door.socket)

@@ -198,6 +198,14 @@ async def test_a_follower_gets_what_comes_until_the_end(tmp_path: Path) -> None:
     assert [record.data for record in got] == [b"%d\n" % number for number in range(50)]
 
 
+async def test_a_line_says_whether_another_one_follows_at_once(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log", MANY)
+    write(log, b"0\n1\n2\n", b"3\n", b"4\n5")
+    records = [record async for record in read(log, LogQuery(tail=5), lambda: False)]
+    told = [(b"1\n", True), (b"2\n", False), (b"3\n", False), (b"4\n", True), (b"5", False)]
+    assert [(record.data, record.more) for record in records] == told
+
+
 async def test_a_follower_until_a_time_ends_then(tmp_path: Path) -> None:
     log = Log(tmp_path / "log", MANY)
     query = LogQuery(follow=True, until_ns=time.time_ns() + 50_000_000)

@@ -77,6 +77,8 @@ class LogRecord:
     time_ns: int
     data: bytes
     """A line with its newline, or a piece of one (16 KiB at most)."""
+    more: bool = False
+    """Another one follows at once: who sends them may gather them."""
 
 
 @dataclass(frozen=True, slots=True)

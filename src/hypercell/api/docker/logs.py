@@ -54,6 +54,8 @@ async def _lines(
 ) -> AsyncIterator[bytes]:
     middle: dict[Output, bool] = {}
     """Streams whose last record was a piece of a line: the next one is no new line and gets no time stamp."""
+    gathered: list[bytes] = []
+    """Each is a frame of its own, as with dockerd; they are sent in one go."""
     try:
         async for record in records:
             data = record.data
@@ -61,7 +63,10 @@ async def _lines(
                 prefix = f"{rfc3339_fixed(record.time_ns)} " if timestamps else ""
                 data = prefix.encode() + details + data
             middle[record.stream] = not record.data.endswith(b"\n")
-            yield data if tty else frame(record.stream, data)
+            gathered.append(data if tty else frame(record.stream, data))
+            if not record.more:
+                yield b"".join(gathered)
+                gathered.clear()
     except HypercellError as error:
         text = f"Error grabbing logs: {error}\n".encode()
-        yield text if tty else frame(SYSTEM_ERROR, text)
+        yield b"".join([*gathered, text if tty else frame(SYSTEM_ERROR, text)])

@@ -26,8 +26,9 @@ async def read(log: Log, query: LogQuery, live: Callable[[], bool]) -> AsyncIter
             if query.until_ns and entry.time_ns > query.until_ns:
                 return
             if _wanted(entry, query):
-                for line in split(entry.data)[skip:]:
-                    yield LogRecord(entry.stream, entry.time_ns, line)
+                lines = split(entry.data)[skip:]
+                for number, line in enumerate(lines, 1):
+                    yield LogRecord(entry.stream, entry.time_ns, line, number < len(lines))
                 skip = 0
         if entries:
             continue
