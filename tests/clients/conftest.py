@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 
 from tests.support.daemon import Daemon, running
@@ -25,6 +26,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with running(tmp_path_factory.mktemp("clients") / "d", bridge="hcclient0", subnet="10.88.0.0/16") as daemon:
         load_busybox(daemon)
         yield daemon
+
+
+@pytest.fixture(scope="module")
+def client(engine: Daemon) -> Iterator[docker.DockerClient]:
+    made = docker.DockerClient(base_url=engine.host, version="auto", timeout=100)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

@@ -17,19 +17,11 @@ from docker.errors import APIError, ContainerError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.types import Healthcheck, LogConfig, Ulimit
 
-from tests.support.daemon import Daemon
 from tests.system.conftest import IMAGE
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def client(engine: Daemon) -> Iterator[docker.DockerClient]:
-    made = docker.DockerClient(base_url=engine.host, version="auto", timeout=100)
-    yield made
-    made.close()
 
 
 @pytest.fixture

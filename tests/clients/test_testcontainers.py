@@ -107,11 +107,9 @@ def test_every_way_to_wait_for_a_server(debian: str, ready: object) -> None:
             assert b"nginx" in answer.read()
 
 
-def test_nothing_is_left_of_a_container_that_did_not_become_ready(engine: Daemon) -> None:
+def test_nothing_is_left_of_a_container_that_did_not_become_ready(client: docker.DockerClient) -> None:
     container = DockerContainer(IMAGE).with_command(["sleep", "1000"])
     never = LogMessageWaitStrategy("never said").with_startup_timeout(1)
     with pytest.raises(TimeoutError), container.waiting_for(never):
         pass
-    client = docker.DockerClient(base_url=engine.host)
     assert client.containers.list(all=True, filters={"label": "org.testcontainers=true"}) == []
-    client.close()
