@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Megabytes that come through in a second: output to who is attached, logs, an exec's output, files by cp.
+"""Megabytes that come through in a second: output to who is attached, logs, an exec's output, files by cp, a build.
 
 What is carried is lines of text, as most output is: logs look at each.
 """
@@ -25,6 +25,7 @@ _LINE = "what a server did for somebody, and when, and how long it took: a line 
 _SCRIPT = f"yes '{_LINE}' | head -c $0 >/tmp/said; echo ready; read line; cat /tmp/said"
 _READY = b"\1\0\0\0\0\0\0\6ready\n"
 """As it comes to who is attached."""
+_BUILT = "streams:bench"
 
 
 def measure(session: Session) -> dict[str, Any]:
@@ -33,10 +34,11 @@ def measure(session: Session) -> dict[str, Any]:
     peers = [peer for peer in (session.hypercell(TEMPLATE), session.dockerd()) if peer]
     running = {peer.name: peer.sleeper() for peer in peers}
     size = session.options.stream << 20
-    archive = _archive(size)
+    archive, context = _archive(size), _archive(size, f"FROM {IMAGE}\nCOPY said /\n")
 
     def sample(peer: EngineApi) -> dict[str, float]:
-        return _output(peer, size) | _files(peer, running[peer.name], archive, size)
+        files = _files(peer, running[peer.name], archive, size)
+        return _output(peer, size) | files | {"build": _build(peer, context, size)}
 
     taken = alternate(peers, max(2, session.options.rounds // 4), sample)
     kinds = next(iter(taken.values()))[0]
@@ -69,6 +71,17 @@ def _files(peer: EngineApi, identifier: str, archive: bytes, size: int) -> dict[
     return {"exec": said, "cp in": into, "cp out": out}
 
 
+def _build(peer: EngineApi, context: bytes, size: int) -> float:
+    """From a context to an image."""
+    rate = _rate(size, lambda: _success(peer.engine.call("POST", f"/build?t={_BUILT}&nocache=1", raw=context)))
+    peer.engine.call("DELETE", f"/images/{_BUILT}")
+    return rate
+
+
+def _success(told: bytes) -> None:
+    assert b"Successfully tagged" in told, told.decode(errors="replace")[-1000:]
+
+
 def _rate(size: int, work: Callable[[], object]) -> float:
     """MB/s."""
     began = time.perf_counter()
@@ -99,11 +112,15 @@ def _read(stream: socket.socket, size: int) -> bytes:
     return data
 
 
-def _archive(size: int) -> bytes:
-    """A tar with one file."""
+def _archive(size: int, dockerfile: str = "") -> bytes:
+    """A tar with one file, and a Dockerfile if it is to be built of."""
     text = f"{_LINE}\n".encode()
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
+        if dockerfile:
+            member = tarfile.TarInfo("Dockerfile")
+            member.size = len(dockerfile)
+            tar.addfile(member, io.BytesIO(dockerfile.encode()))
         member = tarfile.TarInfo("said")
         member.size = size
         tar.addfile(member, io.BytesIO((text * (size // len(text) + 1))[:size]))
