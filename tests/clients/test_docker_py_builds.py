@@ -4,25 +4,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 from docker.errors import APIError, BuildError, ImageNotFound
 
-from tests.support.daemon import Daemon
 from tests.support.images import tar
 from tests.system.conftest import IMAGE
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
-
-
-@pytest.fixture(scope="module")
-def client(engine: Daemon) -> Iterator[docker.DockerClient]:
-    made = docker.DockerClient(base_url=engine.host, version="auto", timeout=100)
-    yield made
-    made.close()
 
 
 def test_a_directory_is_built_with_arguments_labels_and_limits(client: docker.DockerClient, tmp_path: Path) -> None:
