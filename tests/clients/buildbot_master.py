@@ -32,16 +32,17 @@ class Sums(unittest.TestCase):
 factory = util.BuildFactory([
     steps.StringDownload(TESTS, workerdest="test_sums.py"),
     steps.ShellCommand(name="fresh", command=["sh", "-c", "test ! -e /root/built && touch /root/built"]),
+    steps.ShellCommand(name="cache", command=["touch", util.Interpolate("/cache/%(prop:buildnumber)s")]),
     steps.ShellCommand(name="tests", command=["python3", "-m", "unittest", "-v", "test_sums"]),
     steps.ShellCommand(
-        name="report", command=util.Interpolate("uname -r >report; hostname >>report; exit %(prop:code)s"),
+        name="report", command=util.Interpolate("(uname -r; hostname; ls /cache) >report; exit %(prop:code)s"),
     ),
     steps.FileUpload(workersrc="report", masterdest=util.Interpolate("report-%(prop:buildnumber)s"), alwaysRun=True),
 ])
 BuildmasterConfig = {{
     "workers": [worker.DockerLatentWorker(
         "vm", None, docker_host={engine!r}, image={image!r}, masterFQDN={address!r}, followStartupLogs=True,
-        hostconfig={{"mem_limit": "256m"}},
+        hostconfig={{"mem_limit": "256m"}}, volumes=["cache:/cache"],
     )],
     "protocols": {{"pb": {{"port": "tcp:{port}"}}}},
     "builders": [util.BuilderConfig(name="all", workernames=["vm"], factory=factory)],

@@ -56,7 +56,7 @@ def until_gone(engine: Daemon) -> None:
 
 
 def test_every_build_has_a_new_vm_and_nothing_of_it_stays(engine: Daemon, master: Master) -> None:
-    names = ["worker_preparation", "string_download", "fresh", "tests", "report", "upload"]
+    names = ["worker_preparation", "string_download", "fresh", "cache", "tests", "report", "upload"]
     steps = dict.fromkeys(names, SUCCESS)
     succeeds = master.build()
     assert (succeeds.number, succeeds.result, succeeds.steps) == (1, SUCCESS, steps), master.log()
@@ -64,6 +64,7 @@ def test_every_build_has_a_new_vm_and_nothing_of_it_stays(engine: Daemon, master
     assert (fails.number, fails.result, fails.steps) == (2, FAILURE, {**steps, "report": FAILURE}), master.log()
     reports = [(master.directory / f"report-{number}").read_text().split() for number in (1, 2)]
     assert reports[0][1] != reports[1][1], "each build is in a container of its own"
-    assert platform.release() not in (kernel for kernel, _ in reports)
+    assert platform.release() not in (report[0] for report in reports)
+    assert [report[2:] for report in reports] == [["1"], ["1", "2"]], "a volume goes from build to build"
     assert "docker VM" in master.log(), "what the worker says while it starts"
     until_gone(engine)
