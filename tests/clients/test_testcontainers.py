@@ -12,6 +12,7 @@ import docker
 import pytest
 from testcontainers.core.config import ConnectionMode, testcontainers_config
 from testcontainers.core.container import DockerContainer, ExecConfig
+from testcontainers.core.network import Network
 from testcontainers.core.wait_strategies import (
     ExecWaitStrategy,
     HealthcheckWaitStrategy,
@@ -113,3 +114,12 @@ def test_nothing_is_left_of_a_container_that_did_not_become_ready(client: docker
     with pytest.raises(TimeoutError), container.waiting_for(never):
         pass
     assert client.containers.list(all=True, filters={"label": "org.testcontainers=true"}) == []
+
+
+def test_containers_of_a_network_find_each_other_by_alias(debian: str) -> None:
+    ready = LogMessageWaitStrategy("Ready to accept connections")
+    with Network() as network:
+        server = DockerContainer(debian).with_command(REDIS).with_network(network).with_network_aliases("cache")
+        asks = DockerContainer(debian).with_command("sleep 1000").with_network(network)
+        with server.waiting_for(ready), asks as asking:
+            assert asking.exec(["redis-cli", "-h", "cache", "PING"]).output == b"PONG\n"
