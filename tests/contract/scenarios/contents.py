@@ -57,7 +57,7 @@ def copied(talk: Talk) -> None:
     talk.ask("PUT", "/containers/box/archive?path=/data", bundle, headers=_TAR)
     talk.ask("PUT", "/containers/box/archive?path=/fixed", bundle, headers=_TAR)
     talk.ask("GET", "/containers/box/archive?path=/data/d", reader=read.members)
-    talk.ask("GET", "/containers/box/changes", reader=read.plain, title="changes before its start")
+    talk.ask("GET", "/containers/box/changes", reader=read.changes, title="changes before its start")
     talk.ask("POST", "/containers/box/start")
     talk.ask("POST", "/containers/box/wait")
     talk.ask("GET", "/containers/box/logs?stdout=1", reader=read.frames)
