@@ -59,7 +59,8 @@ class Copying:
 
     def key(self, source: str) -> list[object]:
         """What tells it apart from others. *source*: what `source` says."""
-        return [self.verb, source, self._texts, self.destination, self.chown, self.mode]
+        names = self.sources if self._step.source else ()
+        return [self.verb, source, names, self._texts, self.destination, self.chown, self.mode]
 
     def source(self, source_image: str) -> str:
         """What is copied, by its content; from *source_image*, the id of what `--from` names, by its name. Blocks."""
