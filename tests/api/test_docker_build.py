@@ -402,3 +402,11 @@ def test_what_a_command_writes_to_a_volume_goes_with_it(daemon: Daemon, context:
     built = build(daemon, context, dockerfile, "--no-cache")
     assert "written\n" in built.stdout and "file\ndone\n" not in built.stdout
     assert daemon.docker("volume", "ls", "-q").stdout == ""
+
+
+def test_commands_have_the_network_that_was_asked_for(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text(f"FROM {IMAGE}\nRUN ip -4 addr\nRUN --network=none ip -4 addr; echo alone\n")
+    built = daemon.docker("build", "--no-cache", "--add-host", "other:10.1.2.3", str(context))
+    with_network, _, without = built.stdout.partition("Step 3/3")
+    assert "inet 172.27." in with_network
+    assert "inet 172.27." not in without and "alone\n" in without
