@@ -77,6 +77,8 @@ async def perform(house: House, verb: str, arguments: list[str]) -> None:
             pass
     elif verb == "volume":
         await _volumes(house, *arguments)
+    elif verb == "member":
+        await _member(house, *arguments)
     elif verb in CLONING:
         await _run_in_a_clone(house, verb)
     await asyncio.sleep(2)  # what goes on behind the caller's back
@@ -96,6 +98,26 @@ async def _volumes(house: House, what: str) -> None:
         await house.containers.start(T, "it")
         await house.containers.wait(T, "it", "not-running")
         await house.containers.remove(T, "it", volumes=True)
+
+
+async def _member(house: House, policy: str = "no", *command: str) -> None:
+    """A container `host`, and `it` in its VM until that has ended."""
+    assert house.cloud is not None
+    await house.containers.create(T, ContainerRequest("busybox", name="host", command=("sleep", "infinity")))
+    await house.containers.start(T, "host")
+    request = ContainerRequest(
+        "busybox",
+        name="it",
+        command=command,
+        joins={"network": "host", "pid": "host"},
+        restart=RestartPolicy(policy),
+        mounts=(MountRequest("/data", "data"),),
+    )
+    await house.containers.create(T, request)
+    await house.containers.start(T, "it")
+    await house.containers.wait(T, "it", "not-running")
+    await asyncio.sleep(0.2)
+    await house.containers.remove(T, "it", volumes=True)
 
 
 async def _run_in_a_clone(house: House, way: str) -> None:

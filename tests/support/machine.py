@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercell.agent.fake import FakeGuest, Faults
-from hypercell.base.errors import Conflict, VmFailed
+from hypercell.base.errors import Conflict, InvalidArgument, VmFailed
 from hypercell.vm.driver import (
     DEVICE_MAC,
     Capabilities,
@@ -147,8 +147,8 @@ class Machine:
         if op == "plug":
             return self._plug(vm, request)
         if op == "unplug":
-            del vm.plugged[request["name"]]
-        elif op == "expect":
+            return {} if vm.plugged.pop(request["name"], None) else {"missing": request["name"]}
+        if op == "expect":
             vm.expecting = True
         elif op == "kill":
             vm.end(ExitReason.SHUTDOWN)
@@ -182,6 +182,8 @@ class Machine:
     def _plug(self, vm: _FakeVm, request: dict[str, Any]) -> dict[str, Any]:
         """With QEMU's lock: one that writes to a file, or many that read it."""
         path, read_only = request["path"], request["read_only"]
+        if request["name"] in vm.plugged:
+            return {"taken": request["name"]}
         for other in self.vms.values():
             for taken, only in other.plugged.values():
                 if taken == path and not other.ended.done() and not (only and read_only):
@@ -229,11 +231,17 @@ class MachineVm:
 
     async def plug(self, name: str, disk: Disk) -> None:
         members = {"name": name, "path": str(disk.path), "read_only": disk.read_only}
-        if "locked" in await self._driver.ask("plug", id=self.id, **members):
+        answer = await self._driver.ask("plug", id=self.id, **members)
+        if "ended" in answer:
+            raise VmFailed("the VM is gone", "hypervisor-killed")
+        if "taken" in answer:
+            raise InvalidArgument(f"the VM has a disk called {name} already")
+        if "locked" in answer:
             raise Conflict(f"another VM has the disk {disk.path}")
 
     async def unplug(self, name: str) -> None:
-        await self._driver.ask("unplug", id=self.id, name=name)
+        if "missing" in await self._driver.ask("unplug", id=self.id, name=name):
+            raise InvalidArgument(f"the VM has no disk called {name}")
 
     async def console(self) -> str:
         return "fake console\n"

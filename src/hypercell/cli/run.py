@@ -46,8 +46,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--tmpfs", multiple=True, metavar="PATH[:OPTIONS]", help="Mount a tmpfs."),
     click.option("--shm-size", metavar="BYTES", help="Size of /dev/shm."),
     click.option("--ulimit", multiple=True, metavar="NAME=SOFT[:HARD]", help="Set a resource limit."),
-    click.option("--pid", default="", metavar="MODE", help="host: the processes of its VM."),
-    click.option("--ipc", default="", metavar="MODE", help="host: that of its VM; none: without /dev/shm."),
+    click.option("--pid", default="", metavar="MODE", help="host: the processes of its VM; container:X: those of X."),
+    click.option(
+        "--ipc",
+        default="",
+        metavar="MODE",
+        help="host: that of its VM; none: without /dev/shm; shareable; container:X: that of X, if it is shareable.",
+    ),
     click.option("--uts", default="", metavar="MODE", help="host: the host name of its VM."),
     click.option("--cgroupns", default="", metavar="MODE", help="host: the control groups of its VM."),
     click.option("--device-cgroup-rule", multiple=True, metavar="RULE", help="Allow a device, such as 'c 10:200 rwm'."),
@@ -70,7 +75,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-P", "--publish-all", is_flag=True, help="Publish all exposed ports on random ones."),
     *mounts.OPTIONS,
     click.option("--expose", multiple=True, metavar="PORT[/PROTO]", help="Declare a port."),
-    click.option("--network", default="", metavar="NETWORK", help="Its network: bridge, none, or one of your own."),
+    click.option(
+        "--network", default="", metavar="NETWORK", help="bridge, none, one of your own, or container:X: those of X."
+    ),
     click.option("--network-alias", multiple=True, metavar="NAME", help="A name more on a network of your own."),
     click.option("--ip", default="", metavar="IP", help="Its address on a network of your own."),
     click.option("--mac-address", default="", metavar="MAC", help="Its MAC address."),

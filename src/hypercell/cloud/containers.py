@@ -171,11 +171,11 @@ class ContainerService:
         container = self._find(tenant, ref)
         resolved = self._views.resolved(container.record)
         most = self._node.capabilities.max_vcpus
-        await updates.update(
+        warnings = await updates.update(
             *(container, resolved, most, restart, nano_cpus, memory, memory_reservation, pids_limit, cpuset_cpus)
         )
         self._publish(container.record, "update", {})
-        return []
+        return warnings
 
     # Views
 

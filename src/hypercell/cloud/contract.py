@@ -157,6 +157,12 @@ class ContainerRequest:
     vm_namespaces: tuple[str, ...] = ()
     """Of `pid`, `ipc`, `uts` and `cgroup` (OCI's names) those that it shares with its VM's own processes: docker's mode
     `host`, whose host is the VM."""
+    ipc_shareable: bool = False
+    """Others may join its IPC namespace; `/dev/shm` stays its own."""
+    joins: Mapping[str, str] = field(default_factory=dict)
+    """Of `network`, `pid` and `ipc` (OCI's names) those that it shares with another container, by the name or id of
+    that one, which is the same in all. It lives in that one's VM then, and is on its network unless *network* is
+    `none`."""
     memory_reservation: int = 0
     """Bytes that it keeps when its VM is short of memory; 0: none."""
     disk_size: int = 0

@@ -12,7 +12,7 @@ from typing import Any
 from hypercell.base.config import Config
 from hypercell.base.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 from hypercell.base.ids import new_id
-from hypercell.cloud import codec, health, oci, signals
+from hypercell.cloud import codec, health, membership, oci, signals
 from hypercell.cloud.contract import OPERATOR_TENANT, ContainerRequest, Mounted
 from hypercell.cloud.etc_files import etc_files
 from hypercell.cloud.mounting import inheriting, plan, pod_volumes, wants_volumes
@@ -25,6 +25,7 @@ from hypercell.cloud.volumes import VolumeService
 from hypercell.images.contract import Images
 from hypercell.node import Node, binding
 from hypercell.node.blanks import rounded
+from hypercell.node.container import Container
 from hypercell.node.network import Port, Wish
 from hypercell.node.spec import ContainerSpec, PodBind, PodSpec
 from hypercell.node.volumes import Volume
@@ -61,22 +62,30 @@ class Creation:
         check_log_size(request.log, self._config.log_most)
         image = await self._images.get(tenant, request.image)
         ident = new_id()
-        resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus)
+        other = membership.find(request, lambda ref: self._node.get(self._names.find(tenant, ref)))
+        if other is not None:
+            request = membership.adapted(request, other, self._views.resolved(other.record).request)
+        vm = other.pod.record.spec if other is not None else None
+        resolved = resolve(request, image, ident, self._node.capabilities.max_vcpus, vm.vcpus if vm else 0)
         if request.volumes_from:
             resolved = replace(resolved, request=inheriting(resolved.request, partial(self._request_of, tenant)))
+        if vm is not None:
+            resolved = membership.within(resolved, vm, bool(request.size))
         await self._check_binds(tenant, resolved.request)
         if not wants_volumes(resolved.request):
-            await self._create(tenant, ident, resolved, wishes, [])
+            await self._create(tenant, ident, resolved, wishes, [], other)
         else:
-            work = self._create_with_volumes(tenant, ident, resolved, wishes)
+            work = self._create_with_volumes(tenant, ident, resolved, wishes, other)
             await self._node.services.tasks.complete(work, f"create {ident[:12]}")
         return ident, list(resolved.warnings)
 
-    async def _create_with_volumes(self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...]) -> None:
+    async def _create_with_volumes(
+        self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...], other: Container | None
+    ) -> None:
         async with self._node.services.volumes.changing:
             found = plan(tenant, resolved.request, self._volumes, partial(self._mounts_of, tenant))
             mounted = replace(resolved, mounts=tuple(found.mounts.values()))
-            await self._create(tenant, ident, mounted, wishes, found.made)
+            await self._create(tenant, ident, mounted, wishes, found.made, other)
 
     async def _check_binds(self, tenant: str, request: ContainerRequest) -> None:
         """Raises `InvalidArgument`, `Unsupported`, `Forbidden`."""
@@ -107,10 +116,16 @@ class Creation:
         return self._views.resolved(container.record)
 
     async def _create(
-        self, tenant: str, ident: str, resolved: Resolved, wishes: tuple[Wish, ...], volumes: list[Volume]
+        self,
+        tenant: str,
+        ident: str,
+        resolved: Resolved,
+        wishes: tuple[Wish, ...],
+        volumes: list[Volume],
+        other: Container | None,
     ) -> None:
         request, image_id = resolved.request, resolved.image_id
-        document = oci.config(resolved, self._node.kernel.release)
+        document, disk_size = oci.config(resolved, self._node.kernel.release), self._disk_size(request)
         with self._names.reserve(tenant, request.name.removeprefix("/")) as name:
             self.images_wanted[image_id] += 1
             try:
@@ -118,16 +133,20 @@ class Creation:
                 await self._images.get(tenant, image_id)
                 extension = codec.dump(resolved)
                 with self._views.remembering(ident, extension, resolved):
-                    await self._node.create(
-                        ident,
-                        tenant,
-                        name,
-                        pod_spec(resolved, self._disk_size(request)),
-                        wishes,
-                        lambda port: container_spec(resolved, document, port),
-                        extension,
-                        volumes,
-                    )
+                    if other is not None:
+                        spec = member_spec(resolved, document, other, disk_size)
+                        await self._node.join(ident, tenant, name, other.pod, spec, extension, volumes)
+                    else:
+                        await self._node.create(
+                            ident,
+                            tenant,
+                            name,
+                            pod_spec(resolved, disk_size),
+                            wishes,
+                            lambda port: container_spec(resolved, document, port),
+                            extension,
+                            volumes,
+                        )
             finally:
                 self.images_wanted[image_id] -= 1
 
@@ -158,6 +177,14 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
 
 def pod_binds(request: ContainerRequest) -> tuple[PodBind, ...]:
     return tuple(PodBind(bind.source, bind.read_only, bind.make) for bind in request.binds)
+
+
+def member_spec(resolved: Resolved, document: Json, other: Container, disk_size: int) -> ContainerSpec:
+    """Of a container in the pod of *other*."""
+    request = resolved.request
+    spec = container_spec(resolved, document, membership.place(request, other))
+    member = membership.membership(resolved, other, disk_size)
+    return replace(spec, member=member, files=membership.files(request, spec.files, other))
 
 
 def container_spec(resolved: Resolved, document: Json, port: Port) -> ContainerSpec:

@@ -154,7 +154,8 @@ class NetworkService:
         self._tell(record, "disconnect")
 
     def _tell(self, record: Record, action: str) -> None:
-        for place in self._node.get(record.id).pod.port.places:
+        container = self._node.get(record.id)
+        for place in () if container.joined else container.pod.port.places:
             network = self._network.networks[place.network]
             self._publish(record.tenant, network, action, container=record.id)
 

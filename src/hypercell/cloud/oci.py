@@ -89,9 +89,8 @@ def _limit(value: int) -> int:
 
 def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     request = resolved.request
-    namespaces = ["pid", "ipc", "uts", "mount", "cgroup", *(["network"] if request.network == "none" else [])]
     linux: Json = {
-        "namespaces": [{"type": kind} for kind in namespaces if kind not in request.vm_namespaces],
+        "namespaces": _namespaces(request),
         "resources": resources(resolved),
         "sysctl": {name: value for name, value in request.sysctls.items() if name not in machine_sysctls(request)},
         "maskedPaths": mounts.masked(request),
@@ -106,6 +105,17 @@ def _linux(resolved: Resolved, granted: tuple[str, ...], kernel: str) -> Json:
     if (filters := seccomp.resolve(profile, granted, kernel)) is not None:
         linux["seccomp"] = filters
     return linux
+
+
+def _namespaces(request: ContainerRequest) -> list[Json]:
+    joined = dict(request.joins)
+    own = ["pid", "ipc", "uts", "mount", "cgroup"]
+    if request.network == "none" and "network" not in joined:
+        own.append("network")
+    elif joined:  # whoever lives in a VM of another's pod is on the network of that one
+        joined.setdefault("network", next(iter(joined.values())))
+    found: list[Json] = [{"type": kind} for kind in own if kind not in request.vm_namespaces and kind not in joined]
+    return [*found, *({"type": kind, "path": f"container:{ident}"} for kind, ident in joined.items())]
 
 
 def machine_sysctls(request: ContainerRequest) -> dict[str, str]:

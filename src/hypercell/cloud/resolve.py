@@ -38,15 +38,16 @@ class Resolved:
     """Its volumes."""
 
 
-def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpus: int) -> Resolved:
-    """Raises `InvalidArgument` for what the image or the machine cannot give."""
+def resolve(request: ContainerRequest, image: Image, container_id: str, max_vcpus: int, there: int = 0) -> Resolved:
+    """*there*: CPUs of the VM, if that is another's. Raises `InvalidArgument` for what the image or the machine cannot
+    give."""
     config = image.config
     size = size_named(request.size) if request.size else DEFAULT_SIZE
     vcpus = -(-request.nano_cpus // 10**9) or size.vcpus
     if vcpus > max_vcpus:
         words = f"range of CPUs is from 0.01 to {max_vcpus}.00, as there are only {max_vcpus} CPUs available"
         raise InvalidArgument(words, "choose fewer CPUs or a smaller size")
-    check_cpus(request.cpuset_cpus, vcpus)
+    check_cpus(request.cpuset_cpus, there or vcpus)
     warnings = []
     if config.architecture not in ("", "amd64"):
         warnings.append(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hypercell.base.errors import Conflict, InvalidArgument
-from hypercell.cloud import codec, oci
+from hypercell.cloud import codec, membership, oci
 from hypercell.cloud.contract import RestartPolicy
 from hypercell.cloud.cpusets import check_cpus
 from hypercell.cloud.creation import pod_spec
@@ -26,9 +26,9 @@ async def update(
     memory_reservation: int,
     pids_limit: int,
     cpuset_cpus: str,
-) -> None:
-    """0, or an empty text, leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported` (growth of a
-    running VM)."""
+) -> list[str]:
+    """Warnings. 0, or an empty text, leaves a limit as it is. Raises `InvalidArgument`, `Conflict`, `Unsupported`
+    (growth of a running VM)."""
     request = resolved.request
     if restart is not None:
         check_restart(restart)
@@ -48,7 +48,9 @@ async def update(
     if vcpus > max_vcpus:
         words = f"range of CPUs is from 0.01 to {max_vcpus}.00, as there are only {max_vcpus} CPUs available"
         raise InvalidArgument(words)
-    if container.run is not None:  # fewer CPUs are a smaller share of the same VM; it shrinks at its next start
+    if container.joined:
+        vcpus = resolved.vcpus
+    elif container.run is not None:  # fewer CPUs are a smaller share of the same VM; it shrinks at its next start
         vcpus = max(vcpus, resolved.vcpus)
     check_cpus(request.cpuset_cpus, vcpus)
     changed = replace(resolved, request=request, memory=memory or resolved.memory, vcpus=vcpus)
@@ -56,7 +58,8 @@ async def update(
     linux = {**spec.oci["linux"], "resources": oci.resources(changed)}
     await update_container(
         container,
-        pod_spec(changed, pod.disk_size),
+        None if container.joined else pod_spec(changed, pod.disk_size),
         replace(spec, oci={**spec.oci, "linux": linux}, restart=request.restart),
         codec.dump(changed),
     )
+    return membership.warnings(request, changed.memory, pod) if container.joined else []

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from hypercell.base.errors import Conflict, InvalidArgument, Unsupported
 from hypercell.base.ids import is_name
 from hypercell.base.sizes import MIB, SIZES, size_named
-from hypercell.cloud import capabilities, health, signals, tmpfs
+from hypercell.cloud import capabilities, health, joins, signals, tmpfs
 from hypercell.cloud.contract import ContainerRequest, LogSpec, PublishedPort, RestartPolicy
 from hypercell.node.logs.rotation import FILES
 from hypercell.vm.factory import Isolation
@@ -56,6 +56,7 @@ def validate(request: ContainerRequest) -> None:
     if request.auto_remove and request.restart.name not in ("", "no"):
         raise Conflict("can't create 'AutoRemove' container with restart policy", "choose --rm or --restart")
     _check_network(request)
+    joins.check(request)
     _check_log(request.log)
 
 

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from hypercell.base.errors import Internal, NotFound
 from hypercell.cloud import codec
 from hypercell.cloud.contract import ContainerView, ExecRequest, ExecView
+from hypercell.cloud.membership import NOWHERE
 from hypercell.cloud.resolve import Resolved
 from hypercell.images.contract import Images
 from hypercell.node.container import Container
@@ -56,7 +57,7 @@ class Views:
         return await self.sized(view, container) if size else view
 
     async def sized(self, view: ContainerView, container: Container) -> ContainerView:
-        size_rw = container.services.storage.used(container.id, container.pod.record.spec.disk_size)
+        size_rw = container.services.storage.used(container.id, container.disk_size)
         return replace(view, size_rw=size_rw, size_root=size_rw + await self._image_size(container.record), shown={})
 
     def brief(self, container: Container) -> ContainerView:
@@ -86,7 +87,7 @@ class Views:
             user=resolved.user,
             stop_signal=resolved.stop_signal,
             state=container.state,
-            port=pod.port,
+            port=NOWHERE if container.joined else pod.port,
             mounts=resolved.mounts,
             exec_ids=tuple(exec_.id for exec_ in container.execs.values() if exec_.running),
         )
@@ -106,6 +107,7 @@ def _vm(container: Container) -> dict[str, Any]:
     pod, services = container.pod, container.services
     spec = pod.record.spec
     return {
+        "id": pod.id,
         "vcpus": spec.vcpus,
         "memory": spec.memory,
         "overhead": services.kernel.overhead_mib * 1024 * 1024,

@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypercell.agent.contract import Agent
 from hypercell.base.errors import Conflict, HypercellError, NotModified, Unavailable, Unsupported
@@ -24,15 +24,19 @@ from hypercell.node.guest_state import ContainerState
 from hypercell.node.health import Health, HealthStatus
 from hypercell.node.logs import Log, rotation
 from hypercell.node.output import RunOutput
-from hypercell.node.pod import Pod
+from hypercell.node.pod import POD_ENDED, Pod
 from hypercell.node.probing import Prober
 from hypercell.node.records import Phase, Record
 from hypercell.node.restart_policy import Backoff
 from hypercell.node.run import Ending, Run
 from hypercell.node.services import NodeEvent, Services
+from hypercell.node.spec import PodVolume
 from hypercell.node.trace import Trace
 from hypercell.node.types import Output, State, Status
 from hypercell.node.waits import Waits
+
+if TYPE_CHECKING:
+    from hypercell.node.members import Host
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +70,10 @@ class Container:
         self.restarting_by_user = 0
         """How many callers do."""
         self.removing = False
+        self.host: Host | None = None
+        """Where it is, or was last, if that is another's VM (`node/members.py`)."""
+        self.aside: Pod | None = None
+        """The throw-away VM in which somebody looks at its files, if its pod is another's."""
         self.break_off_visit: Callable[[str], None] | None = None
         """Set while somebody looks at its files and it does not run (`node/visit.py`): ends that, saying why."""
         self.recovered = asyncio.Event()
@@ -99,6 +107,24 @@ class Container:
         return self.record.id
 
     @property
+    def joined(self) -> bool:
+        """Its pod is another's: it lives in that one's VM."""
+        return self.record.pod != self.record.id
+
+    @property
+    def volumes(self) -> tuple[PodVolume, ...]:
+        """Each once."""
+        if not self.joined:
+            return self.pod.record.spec.volumes
+        return self.record.spec.member.volumes if self.record.spec.member else ()
+
+    @property
+    def disk_size(self) -> int:
+        """Bytes of its writable layer's file system."""
+        member = self.record.spec.member
+        return member.disk_size if self.joined and member else self.pod.record.spec.disk_size
+
+    @property
     def active(self) -> bool:
         """docker's `Running`: a program runs, or soon will again."""
         return self.status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING)
@@ -122,7 +148,10 @@ class Container:
         self.services.emit(NodeEvent(action, self.record, attributes))
 
     def announce(self) -> None:
-        """Let its neighbours find it, as docker does: by its name, its id's beginning and its host name."""
+        """Let its neighbours find it, as docker does: by its name, its id's beginning and its host name. A member of
+        another's pod has no neighbours of its own."""
+        if self.joined:
+            return
         names = (self.record.name, self.id[:12], self.pod.record.spec.hostname)
         self.services.network.announce(self.pod.id, tuple(dict.fromkeys(filter(None, names))))
 
@@ -163,7 +192,8 @@ class Container:
     # What its pod tells
 
     def on_event(self, event: Json) -> None:
-        if self.starting:  # the program may run, and end, before its start is answered: first things first
+        # The program may run, and end, before its start is answered, or while it is being found: first things first.
+        if self.starting or (self.run is None and not self.recovered.is_set()):
             self.early_events.append(event)
             return
         kind, process = event.get("event"), event.get("process")
@@ -195,6 +225,8 @@ class Container:
             return
         if self.ending_by_user:
             self.run.end(Ending(KILLED, time.time_ns()))
+        elif self.host is not None:
+            self.run.end(Ending(KILLED, time.time_ns(), reason=POD_ENDED, detail=self.host.name))
         else:
             self.run.end(Ending(VM_DIED, time.time_ns(), reason=reason, detail=detail))
 
@@ -265,14 +297,16 @@ class Container:
             bound = 0
         if not await run.ended_within(bound):
             self.ending_by_user = True
-            await self.pod.kill()
+            await self.pod.kill(f"its guest did not kill the container {self.record.name}" if self.joined else "")
 
     async def abort_start(self) -> bool:
         """Break off a start that is under way; True if there was one."""
         if not self.starting:
             return False
         self.aborted = self.ending_by_user = True
-        if not self.give_up_waiting("it was stopped while it waited for its turn to start"):
+        if self.joined:  # it finds out at its next step, of which each is bounded
+            self.services.claims.tell()
+        elif not self.give_up_waiting("it was stopped while it waited for its turn to start"):
             await self.pod.kill()
         async with self.lock:
             return self.run is None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from hypercell.base.crash import crash_point
 from hypercell.node.attach import RunInput
 from hypercell.node.container import Container
+from hypercell.node.members import end_all, explained, is_outlived, leave
 from hypercell.node.output import RunOutput
 from hypercell.node.pod import WORDS
 from hypercell.node.records import Phase
@@ -38,6 +39,7 @@ async def follow(container: Container, run: Run) -> None:
 
 
 async def _settle(container: Container, run: Run, ending: Ending) -> None:
+    ending = await explained(container, ending)
     record = container.record
     restart = (
         wants_restart(record.spec.restart, ending.code, record.restart_count, record.stopped_by_user)
@@ -66,15 +68,18 @@ async def _settle(container: Container, run: Run, ending: Ending) -> None:
     _tell(container, ending)
     release_clients(container)
     run.settled.set()
-    kept = not vanishes or container.pod.record.spec.writes_volumes
-    orderly = kept and not (ending.reason or container.ending_by_user)
-    work = end_vm(container, orderly)
+    if container.joined:
+        work = leave(container)
+    else:
+        kept = not vanishes or is_outlived(container)
+        work = end_vm(container, orderly=kept and not (ending.reason or container.ending_by_user))
     container.vm_end = container.services.tasks.spawn(work, f"end of the VM of {container.id[:12]}")
 
 
 async def end_vm(container: Container, orderly: bool) -> bool:
     """End the VM of a run that is over; *orderly*: so that its disk holds what was written. True when it is gone."""
     try:
+        await end_all(container.pod, orderly)
         if orderly:
             await container.pod.shut_down()
         else:
@@ -88,6 +93,8 @@ async def end_vm(container: Container, orderly: bool) -> bool:
 
 async def _withdraw(container: Container) -> None:
     """Whoever hears of the end may publish its ports at once, and finds it by no name."""
+    if container.joined:
+        return
     with contextlib.suppress(Exception):  # the end of the VM tries again, and says what is wrong
         await container.pod.withdraw()
 

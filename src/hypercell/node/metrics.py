@@ -31,7 +31,7 @@ def _containers(node: Node) -> list[Metric]:
     states = Gauge("hypercell_containers", "Containers by state, in docker's words.", ("state",))
     for status in Status:
         states.set(tally[status], status.value)
-    vms = sum(container.pod.vm is not None for container in node.containers.values())
+    vms = sum(container.pod.vm is not None and not container.joined for container in node.containers.values())
     return [states, Gauge("hypercell_vms", "VMs that belong to a container.").set(vms)]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from hypercell.base.errors import HypercellError, Unsupported
+from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
 from hypercell.node.container import Container
 from hypercell.node.interfaces import interfaces
 from hypercell.node.network import NONE, Port, Wish
@@ -55,6 +55,8 @@ async def disconnect(container: Container, network: str, files: Files) -> None:
 async def settle(container: Container, files: Files) -> None:
     """Finish a move that a daemon did not live to see the end of: the network's own books tell where it is, and the
     files that are written down last that the guest may not know it."""
+    if container.joined:  # where it is its host is told
+        return
     async with container.lock:
         if not container.record.damaged and files(container.pod.port) != container.record.spec.files:
             await _tell_guest(container)
@@ -64,6 +66,12 @@ async def settle(container: Container, files: Files) -> None:
 
 def _refuse(container: Container) -> None:
     container.refuse_unusable()
+    if container.joined:
+        raise InvalidArgument(
+            "container sharing network namespace with another container or host cannot be connected to any other "
+            "network",
+            "connect the container whose VM it is in",
+        )
     if container.pod.port.on(NONE) is not None:
         raise Unsupported(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",

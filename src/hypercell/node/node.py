@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -54,9 +55,11 @@ class Node:
             container.recovered.clear()
             self._add(container)
         recovery.report(self.services, loaded)
-        vms = await recovery.sweep(self.services, set(pods), set(self.containers), bool(loaded.nameless))
-        for container in self.containers.values():
-            container.pod.has_volumes = container.pod.id in vms
+        homes = set(pods) & set(self.containers)  # a pod whose first container was removed has no VM, and no address
+        vms = await recovery.sweep(self.services, homes, set(self.containers), bool(loaded.nameless))
+        for container in sorted(self.containers.values(), key=recovery.may_run, reverse=True):
+            if container.pod.id in vms:
+                container.pod.hold(container.id, container.volumes, plugged=True)
         # All at once: a hundred guests that do not answer cost what one costs, and nobody waits for them to serve.
         works = [self._recover(container, vms) for container in self.containers.values()]
         tasks = [self.services.tasks.spawn(work, "recovery") for work in works]
@@ -151,7 +154,7 @@ class Node:
     ) -> Container:
         services, now = self.services, time.time_ns()
         crash_point("create-begin")
-        try:
+        async with self._undone(ident, volumes):
             port, *_ = await together(
                 services.network.allocate(ident, tenant, wishes),
                 services.storage.create(ident, pod_spec.disk_size),
@@ -161,16 +164,50 @@ class Node:
             pod = PodRecord(ident, tenant, now, pod_spec)
             record = Record(ident, ident, tenant, name, now, build(port), extension)
             await services.records.insert(pod, record, volumes)
+        return self._created(record, Pod(pod, services, port), volumes)
+
+    async def join(
+        self,
+        ident: str,
+        tenant: str,
+        name: str,
+        pod: Pod,
+        spec: ContainerSpec,
+        extension: dict[str, Any],
+        volumes: Sequence[Volume] = (),
+    ) -> Container:
+        """As `create`, a container in the *pod* of another. Raises `NotFound` when that one was removed meanwhile."""
+        work = self._join(Record(ident, pod.id, tenant, name, time.time_ns(), spec, extension), pod, volumes)
+        return await self.services.tasks.complete(work, f"create {name}")
+
+    async def _join(self, record: Record, pod: Pod, volumes: Sequence[Volume]) -> Container:
+        services, member = self.services, record.spec.member
+        assert member is not None
+        crash_point("create-begin")
+        async with self._undone(record.id, volumes):
+            await together(services.storage.create(record.id, member.disk_size), services.volumes.make_disks(volumes))
+            crash_point("create-prepared")
+            await services.records.insert(None, record, volumes)
+        return self._created(record, pod, volumes)
+
+    @contextlib.asynccontextmanager
+    async def _undone(self, ident: str, volumes: Sequence[Volume]) -> AsyncIterator[None]:
+        """Whatever was made of a container is removed on an error."""
+        try:
+            yield
         except Exception:
             try:
-                await services.storage.remove(ident)
-                await services.volumes.drop_disks(volumes)
+                await self.services.storage.remove(ident)
+                await self.services.volumes.drop_disks(volumes)
             finally:
-                await services.network.release(ident)
+                await self.services.network.release(ident)
             raise
+
+    def _created(self, record: Record, pod: Pod, volumes: Sequence[Volume]) -> Container:
+        """It is written down."""
         crash_point("create-recorded")
-        services.volumes.add(volumes)
-        container = Container(record, Pod(pod, services, port), services)
+        self.services.volumes.add(volumes)
+        container = Container(record, pod, self.services)
         self._add(container)
         container.emit("create")
         return container

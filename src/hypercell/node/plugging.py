@@ -8,17 +8,18 @@ away and plugged in again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hypercell.agent.contract import Agent
 from hypercell.base.crash import crash_point
-from hypercell.base.errors import HypercellError, Unsupported
+from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
 from hypercell.node.bare import bare
 from hypercell.node.pod import Pod
-from hypercell.node.spec import ContainerSpec
-from hypercell.node.volumes import serial
-from hypercell.vm.driver import ROOT_OF_DISKS, Disk
+from hypercell.node.spec import ContainerSpec, PodVolume
+from hypercell.node.volumes import HeldVolume, serial
+from hypercell.vm.driver import ROOT_OF_DISKS, Disk, Vm
 
 Json = dict[str, Any]
 VOLUME_MOUNT = "hypercell.volume"
@@ -33,27 +34,52 @@ def volume_mounts(spec: ContainerSpec) -> list[Json]:
     return [mount for mount in spec.oci["mounts"] if mount["type"] == VOLUME_MOUNT]
 
 
-async def plug(pod: Pod, agent: Agent, spec: ContainerSpec) -> None:
-    """Give the guest the disks of the pod's volumes, of which it has made sure that they are its own (`Claims`).
+async def plug(pod: Pod, agent: Agent, spec: ContainerSpec, uses: Iterable[PodVolume]) -> None:
+    """Give the guest the disks of volumes, of which the pod has made sure that they are its own (`Claims`). Those that
+    it has already stay as they are.
 
     Raises `Unsupported` (a guest of an earlier build), `NotFound`, and what `Vm.plug` and the agent raise.
     """
-    uses, store = pod.record.spec.volumes, pod.services.volumes
-    if not uses:
-        return
+    async with pod.plugging:
+        wanted = {use.volume: pod.volumes[use.volume] for use in uses}
+        fresh = {volume: held for volume, held in wanted.items() if not held.plugged}
+        if fresh:
+            await _plug(pod, agent, spec, fresh)
+
+
+async def _plug(pod: Pod, agent: Agent, spec: ContainerSpec, fresh: Mapping[str, HeldVolume]) -> None:
+    store = pod.services.volumes
     if _FEATURE not in agent.welcome.features:
         raise Unsupported("this guest knows of no volumes", "build the guest anew: make guest")
-    disordered = [use.volume for use in uses if use.read_only and not store.get(use.volume).clean]
+    disordered = [volume for volume, held in fresh.items() if held.read_only and not store.get(volume).clean]
     if disordered:
         await _put_in_order(pod, agent, spec, disordered)
-    await store.note_clean([use.volume for use in uses if not use.read_only], False)
-    for use in uses:
-        await _plug_one(pod, use.volume, use.read_only)
+    await store.note_clean([volume for volume, held in fresh.items() if not held.read_only], False)
+    for volume, held in fresh.items():
+        await _plug_one(pod, volume, held.read_only)
+        held.plugged = True
 
 
-def tell_names(pod: Pod, error: HypercellError) -> None:
+async def unplug(pod: Pod, vm: Vm, container_id: str, used: bool) -> None:
+    """A container is gone from the guest: take out the volumes for which it was the last. *used*: the guest had them
+    mounted, and has let go of them in order. Raises `VmFailed`, `Unavailable`."""
+    async with pod.plugging:
+        for volume, held in list(pod.volumes.items()):
+            held.users.discard(container_id)
+            if held.users:
+                continue
+            if held.plugged:
+                with contextlib.suppress(InvalidArgument):  # it never came so far
+                    await vm.unplug(serial(volume))
+                if used and not held.read_only:
+                    await pod.services.volumes.note_clean([volume], True)
+            pod.volumes.pop(volume, None)
+    pod.services.claims.tell()
+
+
+def tell_names(pod: Pod, uses: Iterable[PodVolume], error: HypercellError) -> None:
     """Make *error* say whose disk it is that the guest could not mount."""
-    for volume in pod.services.volumes.known(use.volume for use in pod.record.spec.volumes):
+    for volume in pod.services.volumes.known(use.volume for use in uses):
         disk = f'disk "{serial(volume.id)}"'
         if disk in error.message:
             error.message = error.message.replace(disk, f'volume "{volume.name}"')

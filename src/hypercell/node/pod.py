@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -26,7 +26,9 @@ from hypercell.node.interfaces import interfaces
 from hypercell.node.network import Port
 from hypercell.node.records import PodRecord
 from hypercell.node.services import Services
+from hypercell.node.spec import PodVolume
 from hypercell.node.trace import Trace
+from hypercell.node.volumes import HeldVolume
 from hypercell.vm.driver import Disk, Slot, Vm, VmExit
 from hypercell.vm.factory import Launched, Promise, Way
 
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 AGENT_LOST = "agent-lost"
+POD_ENDED = "pod-ended"
+"""Why a member of a pod ended that did not end by itself."""
 LAST_WORDS = 0.2
 """Seconds in which a VM whose agent hung up may say that it has ended."""
 WORDS = {
@@ -46,6 +50,7 @@ WORDS = {
     AGENT_LOST: "the VM runs but does not answer, and was killed",
     "shutdown": UNWANTED,
     "unknown": "the VM ended while the daemon was away",
+    POD_ENDED: "the container whose VM it is in has ended",
 }
 
 
@@ -84,10 +89,20 @@ class Pod:
         """How its VM came about; None of one that was adopted."""
         self.confirmed = False
         """The guest has proved that it is nobody's copy."""
-        self.has_volumes = False
-        """Its VM has its volumes, may have them, or is about to: see `Claims`."""
+        self.volumes: dict[str, HeldVolume] = {}
+        """By id those that its VM has, may have, or is about to: see `Claims`."""
+        self.plugging = asyncio.Lock()
+        """Held while volumes are put into its VM or taken out."""
         self.watchers: dict[str, Watcher] = {}
         """By container id."""
+        self.found: Mapping[str, ContainerState] = {}
+        """What its guest knew of containers when it was adopted."""
+        self.standing = asyncio.Event()
+        """Set while the container runs that its VM was made for, and when that one is removed."""
+        self._fate = ""
+        """Why somebody ended its VM by force."""
+        self._news = asyncio.Event()
+        """Set, and replaced, when the guest has answered again or the VM has ended."""
         self.services = services
         self._watch: asyncio.Task[None] | None = None
 
@@ -110,7 +125,7 @@ class Pod:
     async def boot(self, disks: Mapping[Slot, Disk], trace: Trace, quickest: Way = Way.POOL) -> Agent:
         """Come by a VM that greets, unless `kill` comes between. The caller calls `destroy` on any error."""
         services, spec = self.services, self.record.spec
-        self.confirmed, self.launched = False, None
+        self.confirmed, self.launched, self._fate = False, None, ""
         wanted = vm_spec(self.id, spec, services.kernel, disks)
         with trace.step("hypervisor"):
             launched = await services.factory.launch(wanted, Berth(self, trace), isolation(spec), quickest)
@@ -167,7 +182,8 @@ class Pod:
         except VmEnded as ended:
             raise ended.failure() from ended
         self.services.identities.adopt(self.id, self.agent.welcome.boot_id)
-        return parse(await self.agent.request("state", {}, bound))
+        self.found = parse(await self.agent.request("state", {}, bound))
+        return dict(self.found)
 
     def watch(self) -> None:
         """From now on tell the containers how the VM fares."""
@@ -192,6 +208,20 @@ class Pod:
             for task in (connect, ended):
                 task.cancel()
             await asyncio.gather(connect, ended, return_exceptions=True)
+
+    # Volumes
+
+    def hold(self, container_id: str, uses: Iterable[PodVolume], plugged: bool = False) -> None:
+        """A container has these volumes in its VM, or is about to."""
+        for use in uses:
+            held = self.volumes.setdefault(use.volume, HeldVolume(use.read_only))
+            if not held.plugged:
+                held.read_only, held.plugged = held.read_only and use.read_only, plugged
+            held.users.add(container_id)
+
+    @property
+    def writes_volumes(self) -> bool:
+        return not all(held.read_only for held in self.volumes.values())
 
     # Watching
 
@@ -224,14 +254,28 @@ class Pod:
     async def _reconnect(self, vm: Vm) -> None:
         bound = self.services.bounds.reconnect
         self.agent = agent = await self._connect(vm, bound)
-        found = parse(await agent.request("state", {}, bound))
+        self.found = found = parse(await agent.request("state", {}, bound))
         agent.reserve_streams(highest_stream(found))
+        self._tell_news()
         log.warning("the connection to the agent of pod %s was lost, and is back", self.id[:12])
         for watcher in list(self.watchers.values()):
             watcher.on_reconnected(agent, found)
 
+    async def reconnected(self, lost: Agent, bound: float) -> None:
+        """Wait until the guest answers on another connection than *lost*. Raises `VmFailed`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(bound):
+                while self.agent is lost:
+                    await self._news.wait()
+        if self.agent is lost or self.agent is None:
+            raise VmFailed(WORDS[AGENT_LOST], AGENT_LOST)
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
     def _tell_end(self, end: VmEnded | None) -> None:
-        reason, detail = (end.reason, end.detail) if end is not None else (AGENT_LOST, "")
+        reason, detail = (end.reason, end.detail) if end is not None and not self._fate else (AGENT_LOST, self._fate)
         for watcher in list(self.watchers.values()):
             watcher.on_vm_ended(reason, detail)
 
@@ -245,9 +289,9 @@ class Pod:
 
     # Ending
 
-    async def kill(self) -> None:
-        """End the VM now. Containers hear of it as of any other end."""
-        self.doomed = True
+    async def kill(self, why: str = "") -> None:
+        """End the VM now. Containers hear of it as of any other end; *why*: what its guest failed to do."""
+        self.doomed, self._fate = True, why or self._fate
         self.services.claims.tell()
         if self.vm is not None:
             await self.vm.kill()
@@ -267,18 +311,18 @@ class Pod:
 
     async def _note_clean_volumes(self) -> None:
         """Its guest has let go of them in order."""
-        if self.has_volumes:
-            written = [use.volume for use in self.record.spec.volumes if not use.read_only]
-            await self.services.volumes.note_clean(written, True)
+        written = [ident for ident, held in self.volumes.items() if held.plugged and not held.read_only]
+        await self.services.volumes.note_clean(written, True)
 
     async def destroy(self) -> None:
         """End the VM and remove all that belongs to it. The network port stays, without published ports."""
         await self._stop_watching()
         await self.forget_vm()
+        self._tell_news()
         crash_point("vm-discard")
         try:
             await self.services.driver.discard(self.id)
-            self.has_volumes = False
+            self.volumes.clear()
             self.services.claims.tell()
         finally:
             await self.withdraw()

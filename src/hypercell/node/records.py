@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hypercell.base.db import Database, Transaction
-from hypercell.base.errors import Conflict
+from hypercell.base.errors import Conflict, NotFound
 from hypercell.node import spec as specs
 from hypercell.node.spec import ContainerSpec, PodSpec
 from hypercell.node.volumes import Volume
@@ -108,13 +108,16 @@ class Records:
 
         return await self._db.run(work)
 
-    async def insert(self, pod: PodRecord, record: Record, volumes: Iterable[Volume] = ()) -> None:
-        """With *volumes* that come to be with it. Raises `Conflict` when the tenant has another container, or another
-        volume, of such a name."""
-        values = (pod.id, pod.tenant, pod.created_ns, specs.dump(pod.spec))
+    async def insert(self, pod: PodRecord | None, record: Record, volumes: Iterable[Volume] = ()) -> None:
+        """With *volumes* that come to be with it, and its *pod* unless that is another's. Raises `Conflict` when the
+        tenant has another container, or another volume, of such a name, `NotFound` when the other's pod is gone."""
 
         def work(tx: Transaction) -> None:
-            tx.execute("INSERT INTO pods (id, tenant, created_ns, spec) VALUES (?, ?, ?, ?)", values)
+            if pod is not None:
+                values = (pod.id, pod.tenant, pod.created_ns, specs.dump(pod.spec))
+                tx.execute("INSERT INTO pods (id, tenant, created_ns, spec) VALUES (?, ?, ?, ?)", values)
+            elif not tx.execute("SELECT 1 FROM containers WHERE id = ?", (record.pod,)).fetchall():
+                raise NotFound(f"No such container: {record.pod}", "it was removed meanwhile")
             tx.execute(_INSERT, _row(record))
             volume_records.insert(tx, volumes)
 
@@ -138,12 +141,13 @@ class Records:
             raise Conflict(f'the container name "{name}" is already in use', "choose another name") from error
         return replace(record, name=name)
 
-    async def respecify(self, pod: PodRecord, record: Record) -> None:
-        """Write down changed specs and extension."""
-        pod_spec, spec, extension = specs.dump(pod.spec), specs.dump(record.spec), _json(record.extension)
+    async def respecify(self, pod: PodRecord | None, record: Record) -> None:
+        """Write down changed specs and extension; no *pod*: that of its pod, which is another's, stays."""
+        spec, extension = specs.dump(record.spec), _json(record.extension)
 
         def work(tx: Transaction) -> None:
-            tx.execute("UPDATE pods SET spec = ? WHERE id = ?", (pod_spec, pod.id))
+            if pod is not None:
+                tx.execute("UPDATE pods SET spec = ? WHERE id = ?", (specs.dump(pod.spec), pod.id))
             tx.execute("UPDATE containers SET spec = ?, extension = ? WHERE id = ?", (spec, extension, record.id))
 
         await self._db.note(work)

@@ -6,15 +6,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 
 from hypercell.base.errors import HypercellError, VmFailed
-from hypercell.node.container import VM_DIED, Container
+from hypercell.node.container import KILLED, VM_DIED, Container
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.exec import Exec, ExecSpec
 from hypercell.node.guest_state import ContainerState, highest_stream
-from hypercell.node.network import Port
-from hypercell.node.pod import AGENT_LOST, WORDS
+from hypercell.node.members import host_of, leave, residents
+from hypercell.node.pod import AGENT_LOST, POD_ENDED, WORDS
 from hypercell.node.records import Phase
 from hypercell.node.restart_policy import wants_restart, wants_start_with_daemon
 from hypercell.node.rows import Loaded
@@ -58,14 +57,22 @@ async def sweep(services: Services, pods: set[str], containers: set[str], keep_f
     return vms & pods
 
 
+def may_run(container: Container) -> bool:
+    """As far as is written down."""
+    return container.record.phase in (Phase.STARTING, Phase.RUNNING) and not container.record.damaged
+
+
 async def recover(container: Container, vms: set[str]) -> None:
     """Bring one container and its record to agree with what there is. *vms*: ids of those that there are."""
     async with container.lock:
-        if container.record.phase in (Phase.STARTING, Phase.RUNNING) and not container.record.damaged:
+        if container.joined:
+            await _recover_member(container)
+        elif may_run(container):
             await _recover_running(container)
         elif container.pod.id in vms:
             await _end_leftover(container)
-        if container.run is None:  # its daemon may have died between the end of the VM and that of its ports
+        # Its daemon may have died between the end of the VM and that of its ports.
+        if container.run is None and not container.joined:
             await container.pod.withdraw()
     if container.run is not None:
         container.services.tasks.spawn(follow(container, container.run), f"end of {container.id[:12]}")
@@ -84,7 +91,7 @@ async def recover(container: Container, vms: set[str]) -> None:
 
 
 async def _recover_running(container: Container) -> None:
-    pod, record = container.pod, container.record
+    pod = container.pod
     bound = container.services.bounds.reconnect
     try:
         async with asyncio.timeout(bound):
@@ -107,16 +114,46 @@ async def _recover_running(container: Container) -> None:
         log.error("the VM of %s has lost its network and is ended: %s", container.id[:12], error)
         await _settle(container, VM_DIED, str(error), "unknown")
         return
-    await _adopt(container, found, state, port)
-    if record.phase is Phase.STARTING:
+    pod.port = port
+    assert pod.agent is not None
+    pod.agent.reserve_streams(highest_stream(found))
+    _adopt(container, state)
+    container.announce()
+    pod.watch()
+    pod.standing.set()
+    await _note_adoption(container)
+
+
+async def _recover_member(container: Container) -> None:
+    """When it is known what became of its host, in whose guest it may be."""
+    host = residents(container.pod).get(container.pod.id)
+    if host is not None:
+        await host.recovered.wait()
+    container.host = host_of(container)
+    state = container.pod.found.get(container.id) if container.host is not None else None
+    if may_run(container):
+        if state is not None and state.init is not None and state.init.status != "created":
+            _adopt(container, state)
+            await _note_adoption(container)
+            return
+        if container.record.phase is Phase.STARTING:
+            await _settle(container, FAILED_START, START_INTERRUPTED, "interrupted")
+        elif container.host is None:
+            await _settle(container, KILLED, WORDS[POD_ENDED], POD_ENDED)
+        else:
+            await _settle(container, VM_DIED, WORDS["unknown"], "unknown")
+    await leave(container)
+
+
+async def _note_adoption(container: Container) -> None:
+    if container.record.phase is Phase.STARTING:
         await container.note(phase=Phase.RUNNING)
+    log.info("adopted container %s", container.id[:12])
 
 
-async def _adopt(container: Container, found: Mapping[str, ContainerState], state: ContainerState, port: Port) -> None:
-    pod, record, services = container.pod, container.record, container.services
-    agent, pod.port = pod.agent, port
+def _adopt(container: Container, state: ContainerState) -> None:
+    record, services, agent = container.record, container.services, container.pod.agent
     assert agent is not None and state.init is not None
-    agent.reserve_streams(highest_stream(found))
     container.output.begin(record.run)
     run = Run(container.id, record.spec, services)
     container.run = run
@@ -127,10 +164,10 @@ async def _adopt(container: Container, found: Mapping[str, ContainerState], stat
             container.keep_exec(known)
             known.adopt(agent, process)
     run.adopt(agent, state.init, container.output, container.input)
-    container.announce()
-    pod.watch()
     container.begin_probing()
-    log.info("adopted container %s", container.id[:12])
+    for event in container.early_events:
+        container.on_event(event)
+    container.early_events.clear()
 
 
 async def _settle_vanished(container: Container) -> None:
@@ -150,7 +187,8 @@ async def _settle(container: Container, code: int, error: str, reason: str) -> N
     container.emit("die", exitCode=str(code), reason=reason, error=error)
     release_clients(container)
     container.waits.exited(code, error)
-    await container.pod.destroy()
+    if not container.joined:
+        await container.pod.destroy()
 
 
 async def _end_leftover(container: Container) -> None:

@@ -12,6 +12,7 @@ from hypercell.base.crash import crash_point
 from hypercell.base.errors import Conflict, NoSpace
 from hypercell.node.container import KILLED, Container
 from hypercell.node.ending import end_vm, release_clients
+from hypercell.node.members import is_outlived, leave
 from hypercell.node.run import Ending
 from hypercell.node.types import Status
 from hypercell.node.volumes import Volume
@@ -41,11 +42,19 @@ async def remove(container: Container, force: bool, volumes: bool = False) -> No
     release_clients(container)
     container.log.close()
     container.forget()
+    _leave_pod(container)
     record = container.record
     # Why it could not even start, whoever started it has been told.
     container.waits.removed(record.exit_code, record.error if record.ever_started else "")
     container.emit("destroy")
-    teardown.begin(container.id, container.pod.id, partial(_vm_gone, container))
+    teardown.begin(container.id, "" if container.joined else container.pod.id, partial(_vm_gone, container))
+
+
+def _leave_pod(container: Container) -> None:
+    pod = container.pod
+    pod.watchers.pop(container.id, None)
+    if not container.joined:
+        pod.standing.set()  # those who wait for it to run need not any more
 
 
 async def _take_away(container: Container, volumes: bool) -> None:
@@ -54,7 +63,7 @@ async def _take_away(container: Container, volumes: bool) -> None:
     await _end_run(container)
     _hasten(container)
     async with container.lock:
-        if container.pod.record.spec.volumes:  # they outlive it: what it wrote must be there, and nobody have them
+        if container.volumes:  # they outlive it: what it wrote must be there, and nobody have them
             await container.vm_ended()
         going = await _delete(container, volumes)
     await container.services.volumes.drop_disks(going)
@@ -65,13 +74,15 @@ def _hasten(container: Container) -> None:
     looks at its files."""
     if container.break_off_visit is not None:
         container.break_off_visit("it was removed meanwhile")
-    elif container.vm_end is not None and not container.vm_end.done() and not _writes_volumes(container):
+    elif container.vm_end is not None and not container.vm_end.done() and not is_outlived(container):
         container.services.tasks.spawn(container.pod.kill(), f"kill of {container.id[:12]}")
 
 
 async def _vm_gone(container: Container) -> bool:
     """The end of its last run may have seen to it, or be about to. Nothing writes into its directory any more."""
     await container.log.settle()
+    if container.joined:
+        return await container.vm_ended() or await leave(container)
     return await container.vm_ended() or await end_vm(container, orderly=False)
 
 
@@ -105,10 +116,6 @@ def _own_volumes(container: Container) -> list[Volume]:
     return [one for one in store.known(container.record.spec.own_volumes) if users.get(one.id) == [container.id]]
 
 
-def _writes_volumes(container: Container) -> bool:
-    return container.pod.record.spec.writes_volumes
-
-
 def _refuse(container: Container) -> None:
     words = {
         Status.PAUSED: "container is paused and must be unpaused first",
@@ -121,7 +128,7 @@ async def _end_run(container: Container) -> None:
     run = container.run
     if run is not None:
         container.emit("kill", signal="9")
-        if _writes_volumes(container):  # its program goes, and its guest writes back what is kept
+        if is_outlived(container):  # its program goes, and its guest writes back what is kept
             await container.end_by_force(run)
             await run.settled.wait()
             return

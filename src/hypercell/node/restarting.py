@@ -10,6 +10,7 @@ import time
 
 from hypercell.base.errors import HypercellError, NotModified
 from hypercell.node.container import Container
+from hypercell.node.members import host_runs
 from hypercell.node.records import Phase
 from hypercell.node.restart_policy import wants_restart
 from hypercell.node.starting import launch, start
@@ -45,6 +46,9 @@ def plan(container: Container, ran_ns: int) -> None:
 
 async def _after(container: Container, pause: float) -> None:
     await asyncio.sleep(pause)
+    if container.joined and not await host_runs(container):
+        await _give_up(container)
+        return
     async with container.lock:
         await container.vm_ended()
         if container.status is not Status.RESTARTING or container.removing:
@@ -57,6 +61,16 @@ async def _after(container: Container, pause: float) -> None:
         except HypercellError as error:
             log.warning("container %s cannot be restarted: %s", container.id[:12], error)
             await _failed(container, time.time_ns() - began)
+
+
+async def _give_up(container: Container) -> None:
+    """Of a member whose host was removed: it could never be started again."""
+    async with container.lock:
+        if container.status is Status.RESTARTING and not container.removing:
+            container.pending_restart = None
+            container.status = Status.EXITED
+            await container.note(phase=Phase.EXITED)
+            container.waits.exited(container.record.exit_code, container.record.error)
 
 
 async def _failed(container: Container, ran_ns: int) -> None:

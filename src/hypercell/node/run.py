@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +64,14 @@ class Run:
 
     # Beginning
 
-    async def create(self, agent: Agent, output: RunOutput, stdin: RunInput, console: tuple[int, int]) -> None:
+    async def create(
+        self,
+        agent: Agent,
+        output: RunOutput,
+        stdin: RunInput,
+        console: tuple[int, int],
+        root: Mapping[str, Any] = ROOT_OF_DISKS,
+    ) -> None:
         """Everything but the last step: the program stands before its first instruction."""
         self._output, self._input = output, stdin
         self._streams = {Output.STDOUT: agent.new_stream()}
@@ -72,7 +80,7 @@ class Run:
         self._stdin = agent.new_stream() if self.spec.open_stdin else 0
         members = {
             "container": self.id,
-            "root": ROOT_OF_DISKS,
+            "root": root,
             "config": self._config(),
             "files": self._files(),
             "stdin": self._stdin,

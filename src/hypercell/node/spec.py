@@ -57,9 +57,19 @@ class PodSpec:
     binds: tuple[PodBind, ...] = ()
     """The guest knows them by their numbers."""
 
-    @property
-    def writes_volumes(self) -> bool:
-        return not all(volume.read_only for volume in self.volumes)
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a container brings along that lives in the VM of another's pod. One with a pod of its own says it there."""
+
+    of: str
+    """Id of the container whose namespaces it joins, which may be a member itself."""
+    joins: tuple[str, ...]
+    """Of `network`, `pid` and `ipc` those that were asked for."""
+    disk_size: int
+    """Bytes of the writable layer's file system."""
+    volumes: tuple[PodVolume, ...] = ()
+    """Each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,8 @@ class ContainerSpec:
     log: LogSpec = field(default_factory=LogSpec)
     own_volumes: tuple[str, ...] = ()
     """Ids of those that nobody named: they may go with it."""
+    member: Membership | None = None
+    """None: its pod is its own."""
 
     @property
     def args(self) -> list[str]:

@@ -20,7 +20,9 @@ from hypercell.node.boot import reject
 from hypercell.node.container import Container
 from hypercell.node.ending import follow, release_clients
 from hypercell.node.figures import kind_of
+from hypercell.node.members import check, find_host, leave, move_in, told
 from hypercell.node.plugging import plug, tell_names
+from hypercell.node.pod import Pod
 from hypercell.node.records import Phase, Record
 from hypercell.node.run import FAILED_START, Run
 from hypercell.node.tasks import together
@@ -52,25 +54,31 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     """The start itself; the caller holds the lock."""
     before = container.record
     container.starting, container.aborted, container.ending_by_user = True, False, False
-    container.pod.doomed, container.vm_end = False, None
+    container.host, container.vm_end = None, None
+    if not container.joined:
+        container.pod.doomed = False
     container.early_events.clear()
     container.trace = trace = Trace(arrived)
     try:
-        if container.pod.record.spec.volumes:
+        if container.joined:
+            container.host = await find_host(container)
+        if container.volumes:
             with trace.step("volumes"):
-                await container.services.claims.claim(container)
-        if container.pod.record.spec.binds:
-            await make_missing(container.pod.record.spec.binds)
-        with trace.step("admission"):
-            container.place = enter(container)
-            await container.place.turn()
+                await container.services.claims.claim(container, container.pod)
+        if not container.joined:  # its VM is there already
+            if container.pod.record.spec.binds:
+                await make_missing(container.pod.record.spec.binds)
+            with trace.step("admission"):
+                container.place = enter(container, container.pod)
+                await container.place.turn()
         with container.services.factory.foreground():
             run = await _launch(container, trace, restart_count)
     except BaseException as error:
         trace.outcome = kind_of(error)
         await _undo(container, before, error)
     finally:
-        container.pod.forget_promise()
+        if not container.joined:
+            container.pod.forget_promise()
         if container.place is not None:
             container.place.leave()
             container.place = None
@@ -80,7 +88,9 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     container.run = run
     container.status = Status.RUNNING
     container.record = replace(container.record, phase=Phase.RUNNING, started_ns=time.time_ns())
-    container.pod.watch()
+    if not container.joined:
+        container.pod.watch()
+        container.pod.standing.set()
     container.emit("start")
     container.begin_probing()
     for event in container.early_events:
@@ -91,11 +101,11 @@ async def launch(container: Container, restart_count: int, arrived: float = 0.0)
     tasks.spawn(follow(container, run), f"end of {container.id[:12]}")
 
 
-def enter(container: Container) -> Place:
+def enter(container: Container, pod: Pod) -> Place:
     """Up to the gate, for a VM of its shape."""
-    services, spec = container.services, container.pod.record.spec
-    memory = spec.memory + services.kernel.overhead_mib * MIB
-    return services.admission.enter(container.record.tenant, memory, COSTS[container.pod.prospect()])
+    services = container.services
+    memory = pod.record.spec.memory + services.kernel.overhead_mib * MIB
+    return services.admission.enter(container.record.tenant, memory, COSTS[pod.prospect()])
 
 
 async def _launch(container: Container, trace: Trace, restart_count: int) -> Run:
@@ -112,15 +122,11 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
     container.output.begin(container.record.run)
     with trace.step("image"):
         root = await services.images.root(spec.image_id)
-    disks = disks_of(root.path, services.storage.writable(container.id))
-    publishing = asyncio.ensure_future(_publish(container))
-    try:
-        agent, run = await _boot(container, disks, trace)
-        await publishing
-    except BaseException:
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
-        raise
+    if container.joined:
+        agent, run = await move_in(container, root.path, trace)
+    else:
+        disks = disks_of(root.path, services.storage.writable(container.id))
+        agent, run = await _boot_and_publish(container, disks, trace)
     _check_aborted(container)
     container.announce()
     crash_point("container-created")
@@ -128,6 +134,18 @@ async def _launch(container: Container, trace: Trace, restart_count: int) -> Run
         await _start_program(container, agent, run)
     crash_point("container-started")
     return run
+
+
+async def _boot_and_publish(container: Container, disks: dict[Slot, Disk], trace: Trace) -> tuple[Agent, Run]:
+    publishing = asyncio.ensure_future(_publish(container))
+    try:
+        created = await _boot(container, disks, trace)
+        await publishing
+    except BaseException:
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+        raise
+    return created
 
 
 async def _boot(container: Container, disks: dict[Slot, Disk], trace: Trace) -> tuple[Agent, Run]:
@@ -139,9 +157,9 @@ async def _boot(container: Container, disks: dict[Slot, Disk], trace: Trace) -> 
         _check_aborted(container)
         run = Run(container.id, container.record.spec, container.services)
         try:
-            if pod.record.spec.volumes:
+            if container.volumes:
                 with trace.step("volumes"):
-                    await plug(pod, agent, container.record.spec)
+                    await plug(pod, agent, container.record.spec, container.volumes)
             with trace.step("configure"):
                 made = run.create(agent, container.output, container.input, container.console)
                 await together(pod.configure(agent), made)
@@ -158,8 +176,10 @@ async def _start_program(container: Container, agent: Agent, run: Run) -> None:
     container.run = run  # a program may end before the answer to its start arrives
     try:
         await run.start(agent)
+        check(container)
     except BaseException:
         container.run = None
+        run.settled.set()
         await run.let_go()
         raise
 
@@ -183,7 +203,8 @@ def _check_aborted(container: Container) -> None:
 async def _undo(container: Container, before: Record, error: BaseException) -> NoReturn:
     """Nothing runs, nothing is published; the record says why. Raises what the user is told."""
     if isinstance(error, asyncio.CancelledError):  # the daemon ends: its successor finds the row and settles it
-        await container.pod.let_go()
+        if not container.joined:
+            await container.pod.let_go()
         raise error
     if not isinstance(error, Exception):
         raise error
@@ -191,11 +212,8 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
         error = Conflict(f"container {container.id} was stopped while it started")
     error = await _told(container, error)
     reason = error.reason if isinstance(error, VmFailed) else ""
-    launched = container.pod.vm is not None
-    try:
-        await container.pod.destroy()
-    except Exception:  # its clients must be told all the same
-        log.exception("the VM of %s is not removed", container.id[:12])
+    launched = (container.host if container.joined else container.pod.vm) is not None
+    await _clear(container)
     phase = Phase.EXITED if before.ever_started else Phase.CREATED
     container.record = replace(container.record, started_ns=before.started_ns, finished_ns=before.finished_ns)
     code = error.exit_code if isinstance(error, ExecFailed) else FAILED_START
@@ -208,6 +226,17 @@ async def _undo(container: Container, before: Record, error: BaseException) -> N
     raise error
 
 
+async def _clear(container: Container) -> None:
+    """Of a start that failed."""
+    if container.joined:
+        await leave(container)
+        return
+    try:
+        await container.pod.destroy()
+    except Exception:  # its clients must be told all the same
+        log.exception("the VM of %s is not removed", container.id[:12])
+
+
 async def _told(container: Container, error: Exception) -> HypercellError:
     """The error for the user: what really happened, in words that docker's clients know."""
     if not isinstance(error, HypercellError):
@@ -215,8 +244,10 @@ async def _told(container: Container, error: Exception) -> HypercellError:
         return Internal(f"{type(error).__name__}: {error}", "see the daemon's log")
     if isinstance(error, ExecFailed):
         return failed_start(error, container.record.spec.args)
+    tell_names(container.pod, container.volumes, error)
+    if container.joined:
+        return await told(container, error)
     error = await container.pod.diagnose(error)
-    tell_names(container.pod, error)
     if isinstance(error, VmFailed) and error.reason in ("boot-failed", "guest-panic", "guest-reset"):
         error.message += await _console(container)
     return error

@@ -51,7 +51,7 @@ class Teardown:
 
     def begin(self, container_id: str, port_id: str, end_vm: Callable[[], Awaitable[bool]]) -> None:
         """Remove all that is left of a container whose row is gone, its VM by *end_vm*, which tells whether that is
-        gone. A node that closes gives it time to end."""
+        gone; *port_id* is empty if it has no place on the network. A node that closes gives it time to end."""
         work = self._tear_down(_Leftover(container_id, port_id), end_vm)
         task = self._tasks.spawn(work, f"teardown of {container_id[:12]}", finish=True)
         self._under_way.add(task)
@@ -83,7 +83,7 @@ class Teardown:
         """All that ended during the last sweep: one change of the rules, one transaction, one thread."""
         crash_point("remove-port")
         try:
-            await self._network.release(*(leftover.port for leftover in ended))
+            await self._network.release(*(leftover.port for leftover in ended if leftover.port))
         except Exception:
             log.exception("the ports of %d removed containers are left over", len(ended))
         crash_point("remove-directory")

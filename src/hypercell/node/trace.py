@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 STEPS = ("api", "admission", "database", "image", "network", "hypervisor", "guest", "volumes", "configure", "process")
 """`api`: from the request's arrival to the start's begin. `admission`: at the gate, waiting included. `network`: the
-tap. `hypervisor`: until the VM is there, and has greeted if it was made of another (`network` lies within). `guest`:
-until the agent has greeted, after a boot; in a fork of a zygote it lies within `hypervisor`. `volumes`:
-waiting until they may be had, at the begin; then plugging them in. `configure`: identity, addresses and the container's
-making. `process`: until the program runs."""
+tap. `hypervisor`: until the VM is there, and has greeted if it was made of another (`network` lies within); of a
+container in another's VM, until its disks are there. `guest`: until the agent has greeted, after a boot; in a fork of a
+zygote it lies within `hypervisor`. `volumes`: waiting until they may be had, at the begin; then plugging them in.
+`configure`: identity, addresses and the container's making. `process`: until the program runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Trace:
         if arrived:
             self.steps.append(Step("api", 0.0, now - arrived))
         self.way = "cold"
-        """How the VM came about: `cold`, `template` or `pool`."""
+        """How the VM came about: `cold`, `template` or `pool`; `pod`: it was there, another container's."""
         self.note = ""
         """Why not a quicker way, for a person."""
         self.outcome = ""

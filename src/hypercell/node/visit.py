@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 from hypercell.agent.contract import Agent
@@ -21,7 +22,10 @@ from hypercell.base.errors import Conflict, HypercellError
 from hypercell.node.bare import SUPERUSER, bare
 from hypercell.node.boot import reject
 from hypercell.node.container import Container
+from hypercell.node.network import NONE, Wish
 from hypercell.node.plugging import plug, tell_names, volume_mounts
+from hypercell.node.pod import Pod
+from hypercell.node.records import PodRecord
 from hypercell.node.starting import disks_of, enter
 from hypercell.node.trace import Trace
 from hypercell.vm.driver import ROOT_OF_DISKS
@@ -39,11 +43,12 @@ class Visit:
     be started meanwhile; and has to `end` it.
     """
 
-    def __init__(self, container: Container, agent: Agent, throw_away: bool = False) -> None:
+    def __init__(self, container: Container, pod: Pod, agent: Agent, throw_away: bool = False) -> None:
         self.agent = agent
         self.wrote = False
         """What was changed must be on the disk when it is over."""
         self._container = container
+        self._pod = pod
         self._throw_away = throw_away
         self._why = ""
         self._bell: asyncio.TimerHandle | None = None
@@ -85,7 +90,7 @@ class Visit:
     async def _end(self) -> None:
         crash_point("visit-over")
         try:
-            await _leave(self._container, orderly=self.wrote and not self._why)
+            await _leave(self._container, self._pod, orderly=self.wrote and not self._why)
         finally:
             self._container.lock.release()
 
@@ -93,7 +98,7 @@ class Visit:
         """What whoever looks is told of a failure."""
         if self._why:
             return Conflict(f"container {self._container.id}: {self._why}")
-        return await self._container.pod.diagnose(error)
+        return await self._pod.diagnose(error)
 
 
 async def visit(container: Container, user: Json | None = None, volumes: bool = False) -> Visit:
@@ -112,12 +117,12 @@ async def visit(container: Container, user: Json | None = None, volumes: bool = 
             container.lock.release()
             raise
         container.lock.release()  # somebody has started it meanwhile
-    return Visit(container, container.agent())
+    return Visit(container, container.pod, container.agent())
 
 
 async def _begin(container: Container, content: Json, volumes: bool) -> Visit:
-    pod = container.pod
-    pod.doomed = False
+    pod = await _pod(container)
+    container.aborted = pod.doomed = False
     given_up = ""
 
     def forestall(why: str) -> None:
@@ -129,34 +134,57 @@ async def _begin(container: Container, content: Json, volumes: bool) -> Visit:
     container.break_off_visit = forestall
     try:
         if volumes:
-            await container.services.claims.claim(container)
-        agent = await _boot(container, content)
+            await container.services.claims.claim(container, pod)
+        agent = await _boot(container, pod, content)
     except BaseException as error:
         told = await pod.diagnose(error) if isinstance(error, HypercellError) else None
-        await _leave(container, orderly=False)
+        await _leave(container, pod, orderly=False)
         if told is None:
             raise
-        tell_names(pod, told)
+        tell_names(pod, container.volumes, told)
         raise (Conflict(f"container {container.id}: {given_up}") if given_up else told) from error
-    here = Visit(container, agent, throw_away=True)
-    here.wrote = pod.has_volumes and pod.record.spec.writes_volumes
+    here = Visit(container, pod, agent, throw_away=True)
+    here.wrote = pod.writes_volumes
     container.break_off_visit = here.break_off
     return here
 
 
-async def _leave(container: Container, orderly: bool) -> None:
+async def _pod(container: Container) -> Pod:
+    """Whose VM the throw-away guest is. A member of another's pod gets one of its own, on no network: that one's VM may
+    be running."""
+    if not container.joined:
+        return container.pod
+    ident, record = container.id, container.record
+    port = await container.services.network.allocate(ident, record.tenant, (Wish(NONE),))
+    spec = replace(
+        container.pod.record.spec,
+        hostname=ident[:12],
+        publish=(),
+        sysctls={},
+        disk_size=container.disk_size,
+        volumes=container.volumes,
+        binds=(),
+    )
+    container.aside = Pod(PodRecord(ident, record.tenant, record.created_ns, spec), container.services, port)
+    return container.aside
+
+
+async def _leave(container: Container, pod: Pod, orderly: bool) -> None:
     container.break_off_visit = None
     if orderly:
-        await container.pod.shut_down()
+        await pod.shut_down()
     else:
-        await container.pod.destroy()
+        await pod.destroy()
+    if container.aside is not None:
+        container.aside = None
+        await container.services.network.release(pod.id)
 
 
-async def _boot(container: Container, content: Json) -> Agent:
+async def _boot(container: Container, pod: Pod, content: Json) -> Agent:
     """Through the gate; then a VM that has proved to be well, in whatever way, with the container's root in it."""
-    services, pod = container.services, container.pod
+    services = container.services
     services.storage.check_reserve()
-    container.place = place = enter(container)
+    container.place = place = enter(container, pod)
     try:
         await place.turn()
         root = await services.images.root(container.record.spec.image_id)
@@ -168,8 +196,8 @@ async def _boot(container: Container, content: Json) -> Agent:
                     agent = await pod.boot(disks, Trace(), quickest)
                     crash_point("visit-booted")
                     await pod.configure(agent)
-                    if pod.has_volumes:
-                        await plug(pod, agent, container.record.spec)
+                    if pod.volumes:
+                        await plug(pod, agent, container.record.spec, container.volumes)
                 await agent.request("container.create", content, services.bounds.request)
                 return agent
             except Exception as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from hypercell.api.docker.container_view import endpoints_json, is_alive, mounts_json
+from hypercell.api.docker.container_view import endpoints_json, is_alive, mounts_json, network_mode
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.query import flag, number
@@ -74,7 +74,7 @@ def _json(value: Any) -> bytes:
 
 
 def summary_json(view: ContainerView, image: str, version: tuple[int, ...], size: bool) -> Json:
-    host: Json = {"NetworkMode": view.request.network}
+    host: Json = {"NetworkMode": network_mode(view.request)}
     annotations = view.request.door.get("HostConfig", {}).get("Annotations")
     if annotations and version >= _ANNOTATED:
         host["Annotations"] = annotations

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hypercell.api.docker.create.joining import shown_modes
 from hypercell.api.docker.create.mounts import target
 from hypercell.api.docker.times import rfc3339
 from hypercell.base.ids import short
@@ -263,6 +264,7 @@ def host_config_json(request: ContainerRequest) -> Json:
         **({"Sysctls": dict(request.sysctls)} if request.sysctls else {}),
         "PortBindings": asked,
         "NetworkMode": request.network,
+        **shown_modes(request.joins),
         "RestartPolicy": {
             "Name": request.restart.name,
             "MaximumRetryCount": request.restart.maximum_retries,
@@ -293,6 +295,10 @@ def host_config_json(request: ContainerRequest) -> Json:
         "MaskedPaths": _paths(request, request.masked_paths, mounts.masked),
         "ReadonlyPaths": _paths(request, request.readonly_paths, mounts.read_only),
     }
+
+
+def network_mode(request: ContainerRequest) -> str:
+    return shown_modes(request.joins).get("NetworkMode", request.network)
 
 
 def _paths(
@@ -342,13 +348,14 @@ def endpoint_json(view: ContainerView, place: Place) -> Json:
 
 
 def endpoints_json(view: ContainerView) -> Json:
+    """None of who is on the networks of another container."""
     return {place.name: endpoint_json(view, place) for place in view.port.places}
 
 
 def network_settings_json(view: ContainerView) -> Json:
     endpoints = endpoints_json(view)
     ports: Json = {}
-    if is_alive(view) and "none" not in endpoints:
+    if is_alive(view) and endpoints and "none" not in endpoints:
         ports = dict.fromkeys(_exposed(view.request)) | _bindings(view.port.published, known=True)
     bridged = endpoints.get("bridge", {})
     return {

@@ -4,6 +4,6 @@
 from hypercell.node.volumes.claims import Claims
 from hypercell.node.volumes.storage import VolumeStorage
 from hypercell.node.volumes.store import VolumeStore
-from hypercell.node.volumes.volume import ANONYMOUS, Volume, serial
+from hypercell.node.volumes.volume import ANONYMOUS, HeldVolume, Volume, serial
 
-__all__ = ["ANONYMOUS", "Claims", "Volume", "VolumeStorage", "VolumeStore", "serial"]
+__all__ = ["ANONYMOUS", "Claims", "HeldVolume", "Volume", "VolumeStorage", "VolumeStore", "serial"]

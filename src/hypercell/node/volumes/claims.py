@@ -17,6 +17,7 @@ from hypercell.node.volumes.volume import Volume
 
 if TYPE_CHECKING:
     from hypercell.node.container import Container
+    from hypercell.node.pod import Pod
 
 
 class Claims:
@@ -36,7 +37,7 @@ class Claims:
         """The same of all volumes that have any."""
         found: dict[str, list[str]] = {}
         for container in self.containers.values():
-            for use in container.pod.record.spec.volumes:
+            for use in container.volumes:
                 found.setdefault(use.volume, []).append(container.id)
         return found
 
@@ -45,42 +46,55 @@ class Claims:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    async def claim(self, container: Container) -> None:
-        """Let the VM that is to be have its volumes, until it is destroyed. Waits for VMs that are ending, and for one
-        that puts in order what both only read.
+    async def claim(self, container: Container, pod: Pod) -> None:
+        """Let the VM of *pod*, which is or is to be, have the container's volumes, until it is destroyed or they are
+        given back (`plugging.unplug`). Waits for VMs that are ending, and for one that puts in order what both only
+        read.
 
-        Raises `Conflict`: another has one of them, or somebody wanted the end of this VM meanwhile; `NotFound`.
+        Raises `Conflict`: another has one of them, or somebody wanted the end of this meanwhile; `NotFound`.
         """
-        pod = container.pod
-        for use in pod.record.spec.volumes:
+        for use in container.volumes:
             self._volumes.get(use.volume)
         try:
             async with asyncio.timeout(self._patience):
-                while not pod.doomed and (others := list(self._in_the_way(container))):
+                while not (pod.doomed or container.aborted) and (others := list(self._in_the_way(container, pod))):
                     if not all(_leaves(other) or (other.starting and shared) for other, _, shared in others):
                         break
                     await self._changed.wait()
         except TimeoutError:
             pass
-        if pod.doomed:
+        if pod.doomed or container.aborted:
             raise Conflict(f"container {container.id} was stopped while it waited for its volumes")
-        for other, volume, shared in self._in_the_way(container):
+        for other, volume, shared in self._in_the_way(container, pod):
             raise _refusal(other, volume, shared)
-        pod.has_volumes = bool(pod.record.spec.volumes)
+        for use in container.volumes:
+            held = pod.volumes.get(use.volume)
+            if held is not None and held.plugged and held.read_only and not use.read_only:
+                name = self._volumes.get(use.volume).name
+                words = f'volume "{name}" is read-only in the VM that the container joins'
+                raise Conflict(words, "mount it read-only here too, or stop the containers of that VM that mount it")
+        pod.hold(container.id, container.volumes)
 
-    def _in_the_way(self, container: Container) -> Iterator[tuple[Container, Volume, bool]]:
-        """Containers whose VMs have what its VM could not have beside them now, which volume that is, and whether both
-        would only read it."""
-        wanted = {use.volume: use.read_only for use in container.pod.record.spec.volumes}
-        for other in self.containers.values():
-            if other.pod is container.pod or not other.pod.has_volumes:
+    def _in_the_way(self, container: Container, pod: Pod) -> Iterator[tuple[Container, Volume, bool]]:
+        """Containers whose VMs have what the VM of *pod* could not have beside them now, which volume that is, and
+        whether both would only read it."""
+        wanted = {use.volume: use.read_only for use in container.volumes}
+        for other, vm in self._places():
+            if vm is pod:
                 continue
-            for use in other.pod.record.spec.volumes:
-                if use.volume not in wanted:
+            for volume_id, held in vm.volumes.items():
+                if volume_id not in wanted or other.id not in held.users:
                     continue
-                volume, shared = self._volumes.get(use.volume), use.read_only and wanted[use.volume]
+                volume, shared = self._volumes.get(volume_id), held.read_only and wanted[volume_id]
                 if not (shared and volume.clean):  # else one of them has to put it in order
                     yield other, volume, shared
+
+    def _places(self) -> Iterator[tuple[Container, Pod]]:
+        """Each container with each VM in which it may have volumes."""
+        for container in self.containers.values():
+            yield container, container.pod
+            if container.aside is not None:
+                yield container, container.aside
 
 
 def _refusal(other: Container, volume: Volume, shared: bool) -> Conflict:

@@ -31,6 +31,16 @@ class Volume:
         return ANONYMOUS in self.labels
 
 
+@dataclass(slots=True)
+class HeldVolume:
+    """A volume in a VM, or on its way there."""
+
+    read_only: bool
+    users: set[str] = field(default_factory=set)
+    """Ids of the containers for which it is there."""
+    plugged: bool = False
+
+
 def serial(volume_id: str) -> str:
     """The name under which a VM has the disk of a volume, and the guest finds it."""
     return volume_id[:_SERIAL]

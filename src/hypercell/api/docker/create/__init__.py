@@ -9,7 +9,7 @@ from typing import Any
 
 from hypercell.api.docker.create.config import parse_config
 from hypercell.api.docker.create.host import parse_host_config
-from hypercell.api.docker.create.networking import parse_endpoints
+from hypercell.api.docker.create.networking import parse_endpoints, refuse_endpoints
 from hypercell.api.docker.create.size import parse_size
 from hypercell.api.docker.documents import Fields, load_json
 from hypercell.base.errors import InvalidArgument
@@ -38,7 +38,11 @@ def parse_create(body: bytes, name: str) -> Parsed:
     members = parse_host_config(host, echo["HostConfig"], warnings)
     members |= parse_config(fields, echo["Config"])
     fields.finish()
-    members["endpoints"] = parse_endpoints(networking, members["network"], members.pop("mac"))
+    mac = members.pop("mac")
+    if "network" in members["joins"]:
+        refuse_endpoints(networking, mac)
+    else:
+        members["endpoints"] = parse_endpoints(networking, members["network"], mac)
     members["size"] = parse_size(echo["HostConfig"].get("Annotations", {}), members["labels"])
     return Parsed(ContainerRequest(name=_name(name), door=echo, **members), warnings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypercell.api.docker.create.joining import parse_joins
 from hypercell.api.docker.create.logging import parse_logging
 from hypercell.api.docker.create.mounts import parse_host_mounts
 from hypercell.api.docker.create.networking import parse_names, parse_network_mode
@@ -31,6 +32,8 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
     warnings += warn_of_the_meaningless(fields)
     modes = check_modes(fields)
     echo.update({name: mode for name, mode in modes.items() if mode})
+    network = fields.text("NetworkMode")
+    joins = parse_joins({**modes, "NetworkMode": network})
     fields.text("ContainerIDFile")  # the client's own affair
     if console := _console_size(fields):
         echo["ConsoleSize"] = console
@@ -51,7 +54,9 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
         echo["Init"] = init
     restart = parse_restart(fields) or RestartPolicy()
     request = {
-        "network": parse_network_mode(fields.text("NetworkMode")),
+        "network": parse_network_mode("" if "network" in joins else network),
+        "joins": joins,
+        "ipc_shareable": modes["IpcMode"] == "shareable",
         "published": published,
         "publish_all": fields.flag("PublishAllPorts"),
         "restart": restart,

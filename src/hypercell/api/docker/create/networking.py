@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from hypercell.api.docker.create.joining import PREFIX
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.cloud.contract import Wish
@@ -38,12 +39,24 @@ def parse_network_mode(mode: str) -> str:
     for name, network_id in (("bridge", BRIDGE), ("none", NONE)):
         if mode == name or (len(mode) >= 12 and network_id.startswith(mode)):
             return name
-    if mode == "host" or mode.startswith("container:"):
+    if mode == "host":
         raise Unsupported(
             f"HostConfig.NetworkMode {mode[:100]!r} is not built yet",
             "every container has its own network: bridge, none, or one of your own",
         )
     return mode
+
+
+def refuse_endpoints(fields: Fields | None, mac: str) -> None:
+    """`NetworkingConfig` of a container that is on the networks of another."""
+    if mac:
+        raise InvalidArgument("conflicting options: mac-address and the network mode")
+    endpoints = fields.mapping("EndpointsConfig", limit=100) if fields is not None else {}
+    if any(not name.startswith(PREFIX) or value for name, value in endpoints.items()):
+        raise InvalidArgument(
+            "container sharing network namespace with another container or host cannot be connected to any other "
+            "network"
+        )
 
 
 def parse_endpoints(fields: Fields | None, network: str, mac: str) -> tuple[Wish, ...]:

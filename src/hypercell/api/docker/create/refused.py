@@ -6,6 +6,7 @@ Never silently ignored: a user who asks for a device and gets none must be told.
 
 from __future__ import annotations
 
+from hypercell.api.docker.create.joining import MODES, PREFIX
 from hypercell.api.docker.documents import Fields
 from hypercell.base.errors import InvalidArgument, Unsupported
 
@@ -58,8 +59,8 @@ def check_modes(fields: Fields) -> dict[str, str]:
     for name, mode in modes.items():
         if mode in _MODES[name]:
             continue
-        if mode.startswith("container:"):
-            raise Unsupported(f"{fields.name(name)} {mode!r} is not built yet", "every container is in its own VM")
+        if mode.startswith(PREFIX) and name in MODES:
+            continue
         raise InvalidArgument(f"{fields.name(name)}: invalid mode {mode[:100]!r}")
     runtime = fields.text("Runtime")
     if runtime not in _RUNTIMES:
