@@ -50,6 +50,12 @@ def frames(answer: Answer) -> Any:
     return {"stdout": found[1], "stderr": found[2]}
 
 
+def changes(answer: Answer) -> Any:
+    """What was changed in a container, by path: dockerd's order is chance."""
+    found = plain(answer)
+    return sorted(found, key=lambda change: str(change["Path"])) if isinstance(found, list) else found
+
+
 def raw(answer: Answer) -> Any:
     """Bytes of a terminal."""
     return plain(answer) if answer.status >= 400 else answer.content.decode(errors="replace")
