@@ -24,12 +24,6 @@ def plain(answer: Answer) -> Any:
     return answer.content.decode(errors="replace")
 
 
-def changes(answer: Answer) -> Any:
-    """Those of a container's files, which dockerd finds in any order."""
-    found = plain(answer)
-    return sorted(found, key=lambda change: str(change["Path"])) if isinstance(found, list) else found
-
-
 def stream(answer: Answer) -> Any:
     """A stream of JSON documents, however many there are."""
     if answer.status >= 400:
