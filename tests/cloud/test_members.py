@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
-from hypercell.cloud.contract import NetworkSpec, Wish
 from hypercell.node.container import Container
+from hypercell.node.network import NetworkSpec, Wish
 from tests.support.house import House, T
 
 SLEEP = ("sleep", "infinity")
