@@ -122,7 +122,7 @@ def test_input_is_carried_to_its_end(tour: Daemon) -> None:
         (("run", "--rm", IMAGE, "/etc"), 126, "permission denied"),
         (("run", "--rm", "-w", "/bin/sh/x", IMAGE, "true"), 125, "choose a working directory"),
         (("run", "--rm", "-u", "nosuch", IMAGE, "true"), 125, "unable to find user nosuch"),
-        (("run", "--rm", "--network", "mine", IMAGE, "true"), 125, "network mine not found: choose bridge or none"),
+        (("run", "--rm", "--network", "mine", IMAGE, "true"), 125, "network mine not found"),
         (("run", "--rm", "--memory", "1024g", IMAGE, "true"), 125, "choose a smaller one"),
         (("run", "--rm", "--volumes-from", "x", IMAGE, "true"), 125, "No such container: x"),
         (("run", "--rm", "-v", "/etc:/host:shared", IMAGE, "true"), 125, "a VM's mounts are its own"),
@@ -560,7 +560,7 @@ def test_system_df_and_prune(tour: Daemon) -> None:
 
 
 def test_what_is_not_built_says_so(tour: Daemon) -> None:
-    for words in (("network", "create", "n"),):
+    for words in (("swarm", "init"), ("run", "--rm", "--device", "/dev/fuse", IMAGE, "true")):
         refused = tour.docker(*words, check=False)
-        assert refused.returncode == 1
+        assert refused.returncode in (1, 125)
         assert "not built yet" in refused.stderr
