@@ -273,9 +273,7 @@ def _mount(**members: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("host", "config", "named"),
     [
-        ({"Binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
-        ({"binds": ["/a:/b"]}, {}, "HostConfig.Binds"),
-        ({"Mounts": [{"Type": "bind", "Source": "/", "Target": "/h"}]}, {}, r"HostConfig.Mounts\[0\].Type 'bind'"),
+        ({"Binds": ["/a:/b:shared"]}, {}, "mount propagation"),
         ({"Mounts": [{"Type": "image", "Target": "/v"}]}, {}, "'image'"),
         (_mount(VolumeOptions={"DriverConfig": {"Name": "nfs"}}), {}, "VolumeOptions.DriverConfig 'nfs'"),
         ({"VolumeDriver": "nfs"}, {}, "HostConfig.VolumeDriver"),

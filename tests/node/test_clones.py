@@ -67,8 +67,9 @@ async def test_a_waiting_vm_becomes_the_containers_in_every_respect(home: House)
     guest, pod = home.machine.guest(ident), home.node.get(ident).pod
     (interface,) = guest.configuration["interfaces"]
     assert guest.hostname == "mine"
-    assert (interface["mac"], interface["addresses"]) == (pod.port.mac, [pod.port.address])
-    assert interface["device_mac"] != pod.port.mac
+    (place,) = pod.port.places
+    assert (interface["mac"], interface["addresses"]) == (place.mac, [place.address])
+    assert interface["device_mac"] != place.mac
     assert guest.configuration["machine_id"] == ident[:32]
     assert abs(guest.configuration["clock_ns"] - time.time_ns()) < 60 * 10**9
     assert list(home.network.spares.values()).count(ident) == 1
