@@ -111,6 +111,13 @@ async def test_sizes_and_numbers_are_bounded(room: Staging, monkeypatch: pytest.
         await room.stage(body(special(named("/".join("d" * 20)))))
 
 
+async def test_directories_are_as_deep_as_a_name_allows(room: Staging) -> None:
+    deepest = "/".join("d" * 2048)
+    with await room.stage(body(special(named(deepest)))) as staged:
+        assert staged.tree.entries[deepest].kind == "file"
+        assert len(staged.tree.entries) == 2049
+
+
 async def test_the_reserve_of_the_disk_is_kept(tmp_path: Path) -> None:
     with pytest.raises(NoSpace):
         await Staging(tmp_path, 1 << 60).stage(body(tar(FILES)))

@@ -52,8 +52,8 @@ class Tree:
         """Raises `InvalidArgument` beyond a bound, and for a member below something that is no directory."""
         parent = path.rpartition("/")[0]
         if parent not in self.entries:
-            self.add(parent, IMPLIED)
-        elif self.entries[parent].kind != "directory":
+            self._imply(parent)
+        if self.entries[parent].kind != "directory":
             raise InvalidArgument(f"the archive has {path[:200]!r} below something that is no directory")
         self._names += len(path) + len(entry.link) + sum(len(name) + len(value) for name, value in entry.xattrs)
         if len(self.entries) >= MAX_ENTRIES or self._names > MAX_NAMES:
@@ -68,6 +68,15 @@ class Tree:
             self._children[parent].add(path)
         if entry.kind == "directory":
             self._children.setdefault(path, set())
+
+    def _imply(self, path: str) -> None:
+        """A directory and those above it, the uppermost first."""
+        missing = []
+        while path not in self.entries:
+            missing.append(path)
+            path = path.rpartition("/")[0]
+        for each in reversed(missing):
+            self.add(each, IMPLIED)
 
     def remove(self, path: str) -> None:
         """With all that is below it."""
