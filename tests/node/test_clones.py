@@ -14,7 +14,8 @@ import pytest
 
 from hypercell.agent.fake import Faults
 from hypercell.base.errors import HypercellError
-from hypercell.cloud.contract import ExecRequest, Status
+from hypercell.cloud.contract import ExecRequest, MountRequest, Status
+from hypercell.node.volumes import serial
 from tests.support.house import House, T, eventually, house
 
 
@@ -120,6 +121,14 @@ async def test_a_clone_that_does_not_confirm_is_thrown_away_before_anything_runs
     assert "is not what it should be" in note(home, ident)
     assert home.node.services.factory.figures().fallbacks == 1
     await eventually(lambda: _gone(home, strangers))
+
+
+async def test_the_vm_that_takes_the_place_of_one_that_did_not_confirm_gets_the_volumes(home: House) -> None:
+    lie(home, hostname="somebody-else")
+    ident = await home.run("sleep", "infinity", mounts=(MountRequest("/data", "data"),))
+    assert way(home, ident) == "cold"
+    (volume,) = home.node.services.volumes.of(T)
+    assert set(home.machine.vms[ident].plugged) == {serial(volume.id)}
 
 
 async def test_a_vm_that_booted_of_a_zygote_and_does_not_confirm_is_thrown_away_with_it(tmp_path: Path) -> None:

@@ -104,6 +104,35 @@ async def test_it_can_be_started_again_and_again(home: House) -> None:
     assert plugged(home, host) == set()
 
 
+READS = {"mounts": (MountRequest("/data", "data", read_only=True),)}
+
+
+async def test_a_volume_that_could_not_be_put_in_order_is_taken_out_again(home: House) -> None:
+    host = await home.run(*SLEEP, name="host")
+    it = await home.create("true", **joined("host"), **READS)
+    home.machine.guest(host).faults = Faults(errors={"container.create": ("invalid", "no file system")})
+    assert "no file system" in str(await refused(home.containers.start(T, it)))
+    assert plugged(home, host) == set()
+    home.machine.guest(host).faults = Faults()
+    await home.run("true", mounts=(MountRequest("/data", "data"),))
+
+
+async def test_a_daemon_that_ends_while_a_volume_is_put_in_order_keeps_nobody_from_it(home: House) -> None:
+    host = await home.run(*SLEEP, name="host")
+    it = await home.create("true", **joined("host"), **READS)
+    home.machine.guest(host).faults = Faults(silent={"container.create"})
+    start = asyncio.ensure_future(home.containers.start(T, it))
+    await until_asked(home, host, "in-order")
+    await home.close()
+    await asyncio.gather(start, return_exceptions=True)
+    home.machine.guest(host).faults = Faults()
+    await home.open()
+    await home.containers.start(T, it)
+    assert await home.wait(it) == 0
+    await gone(home, it)
+    assert (plugged(home, host), in_guest(home, host)) == (set(), {host})
+
+
 async def test_its_own_policy_starts_it_again_while_the_other_runs(home: House) -> None:
     host, it = await host_and_member(home, "sh", "-c", "exit 3", restart=RestartPolicy("on-failure", 2))
     await home.restarts(it, 2)

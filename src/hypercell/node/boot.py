@@ -88,4 +88,6 @@ async def reject(pod: Pod, error: BaseException) -> Way | None:
         return None
     await pod.forget_vm()
     await pod.services.factory.reject(launched, error.message)
+    for held in pod.volumes.values():  # they are still the pod's, but in no VM
+        held.plugged = False
     return slower(launched.way) or Way.COLD  # whose zygote is dropped now

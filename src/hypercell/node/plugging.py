@@ -14,7 +14,7 @@ from typing import Any
 
 from hypercell.agent.contract import Agent
 from hypercell.base.crash import crash_point
-from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
+from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unsupported
 from hypercell.node.bare import bare
 from hypercell.node.pod import Pod
 from hypercell.node.spec import ContainerSpec, PodVolume
@@ -62,17 +62,21 @@ async def _plug(pod: Pod, agent: Agent, spec: ContainerSpec, fresh: Mapping[str,
 
 async def unplug(pod: Pod, vm: Vm, container_id: str, used: bool) -> None:
     """A container is gone from the guest: take out the volumes for which it was the last. *used*: the guest had them
-    mounted, and has let go of them in order. Raises `VmFailed`, `Unavailable`."""
+    mounted, and has let go of them in order. Raises `VmFailed`, `Unavailable`, and what the agent does."""
     async with pod.plugging:
-        for volume, held in list(pod.volumes.items()):
+        mine = [volume for volume, held in pod.volumes.items() if container_id in held.users]
+        if mine and not used:
+            await _leave_order(pod)
+        for volume in mine:
+            held = pod.volumes[volume]
             held.users.discard(container_id)
             if held.users:
                 continue
-            if held.plugged:
-                with contextlib.suppress(InvalidArgument):  # it never came so far
-                    await vm.unplug(serial(volume))
-                if used and not held.read_only:
-                    await pod.services.volumes.note_clean([volume], True)
+            # One that was not plugged in for good may be there to be put in order.
+            with contextlib.suppress(InvalidArgument):  # it never came so far
+                await vm.unplug(serial(volume))
+            if held.plugged and used and not held.read_only:
+                await pod.services.volumes.note_clean([volume], True)
             pod.volumes.pop(volume, None)
     pod.services.claims.tell()
 
@@ -100,6 +104,14 @@ async def _put_in_order(pod: Pod, agent: Agent, spec: ContainerSpec, volumes: It
     crash_point("volumes-in-order")
     await pod.services.volumes.note_clean(volumes, True)
     pod.services.claims.tell()
+
+
+async def _leave_order(pod: Pod) -> None:
+    """Volumes may have been about to be put in order when that failed, or the daemon ended."""
+    if pod.agent is not None:
+        with contextlib.suppress(NotFound):
+            members = {"container": _IN_ORDER, "force": True}
+            await pod.agent.request("container.delete", members, pod.services.bounds.request)
 
 
 async def _plug_one(pod: Pod, volume: str, read_only: bool) -> None:
