@@ -114,3 +114,13 @@ def test_values_cannot_be_doubled_without_end() -> None:
         changes.apply(["ENV A=" + "${B:-" * 100 + "x" + "}" * 100], {})
     with pytest.raises(InvalidArgument, match="too long"):
         changes.apply([f"ENV A={'a' * 10_000}", "ENV B=${A//*a*a*a*b/}"], {})
+
+
+def test_all_patterns_of_one_commit_or_build_together_are_bounded() -> None:
+    slow = "${V##" + "a*" * 100 + "b}"  # tries everything, and is short enough alone
+    given = ["ENV V=" + "a" * 1000]
+    changes.apply([*given, f"LABEL once={slow}"], {})
+    with pytest.raises(InvalidArgument, match="take too long"):
+        changes.apply([*given, *[f"LABEL often={slow}"] * 100], {})
+    with pytest.raises(InvalidArgument, match="take too long"):
+        words.expand(slow * 100, {"V": "a" * 1000})

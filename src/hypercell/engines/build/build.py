@@ -26,6 +26,7 @@ from hypercell.engines.build.plan import Plan, Stage
 from hypercell.engines.build.staging import Staged, Staging
 from hypercell.images import platforms
 from hypercell.images.archives.changes import DEFAULT_SHELL, Editor
+from hypercell.images.archives.globs import Work
 from hypercell.images.archives.words import expand
 from hypercell.images.contract import Image, Revision
 from hypercell.images.threads import in_thread
@@ -55,6 +56,7 @@ class Build:
         self._progress = progress
         self._plan = plan
         self._escape = escape
+        self._work = Work()
         self._arguments = Arguments(request.arguments, platforms.host())
         self._made: dict[int, tuple[Image, dict[str, str | None]]] = {}
         """By stage: its image, and its arguments."""
@@ -70,7 +72,7 @@ class Build:
         self._steps = sum(1 + len(stage.body) for stage in needed) + bool(self._request.labels)
         for arg in self._plan.globals:
             for name, default in arg.pairs:
-                value = default and expand(default, self._arguments.for_from(), self._escape)
+                value = default and expand(default, self._arguments.for_from(), self._escape, self._work)
                 self._arguments.declare_global(name, value)
         for stage in needed:
             await self._stage(stage)
@@ -83,8 +85,8 @@ class Build:
     async def _stage(self, stage: Stage) -> None:
         base = stage.base
         await self._announce(base.text)
-        name = expand(base.image, self._arguments.for_from(), self._escape)
-        platform = expand(base.platform, self._arguments.for_from(), self._escape) or self._request.platform
+        name = expand(base.image, self._arguments.for_from(), self._escape, self._work)
+        platform = expand(base.platform, self._arguments.for_from(), self._escape, self._work) or self._request.platform
         earlier = self._plan.base_of(stage) or self._plan.base_of(replace(stage, base=replace(base, image=name)))
         self._arguments.begin_stage()
         if earlier is not None:
@@ -106,7 +108,7 @@ class Build:
 
     def _begin(self, image: Image) -> None:
         raw = image.config.raw.get("config")
-        self._editor = Editor(dict(raw) if isinstance(raw, dict) else {}, self._escape)
+        self._editor = Editor(dict(raw) if isinstance(raw, dict) else {}, self._escape, self._work)
         self._author = image.config.author
 
     async def _announce(self, text: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hypercell.base.errors import InvalidArgument
 from hypercell.images import config
+from hypercell.images.archives.globs import Work
 from hypercell.images.archives.healthcheck import health_check
 from hypercell.images.archives.words import expand, split
 
@@ -42,9 +43,11 @@ def apply(changes: list[str], run: RunConfig) -> RunConfig:
 class Editor:
     """Instructions upon a run config, one after the other."""
 
-    def __init__(self, run: RunConfig, escape: str = "\\") -> None:
+    def __init__(self, run: RunConfig, escape: str = "\\", work: Work | None = None) -> None:
+        """*work*: what is left for patterns, if others have a share in it."""
         self.run = run
         self.escape = escape
+        self._work = work or Work()
         self.arguments: Mapping[str, str] = {}
         """Variables besides those of ENV, which go before them."""
         self._command_given = False
@@ -67,11 +70,11 @@ class Editor:
         return dict(entry.split("=", 1) for entry in self.run.get("Env") or ())
 
     def expand(self, word: str) -> str:
-        return expand(word, self.environment, self.escape)
+        return expand(word, self.environment, self.escape, self._work)
 
     def words(self, rest: str) -> list[str]:
         environment = self.environment
-        return [expand(word, environment, self.escape) for word in split(rest, self.escape)]
+        return [expand(word, environment, self.escape, self._work) for word in split(rest, self.escape)]
 
     def command_line(self, rest: str) -> list[str]:
         """The exec form as it is, the shell form with its shell."""

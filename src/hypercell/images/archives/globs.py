@@ -9,32 +9,47 @@ from __future__ import annotations
 from hypercell.base.errors import InvalidArgument
 
 _MOST_WORK = 4_000_000
+"""Of one pattern, as far as can be told before."""
 _Token = tuple[str, str]
 """("any", ""), ("one", "") or ("is", character)."""
 
 
-def without_prefix(text: str, pattern: str, longest: bool) -> str:
+class Work:
+    """What all patterns of one build, or one commit, may take: steps of their matching. A line of a few words could
+    otherwise keep a daemon for as long as it likes."""
+
+    def __init__(self, steps: int = 2_000_000) -> None:
+        self._left = steps
+
+    def take(self, steps: int) -> None:
+        """Raises `InvalidArgument`."""
+        self._left -= steps
+        if self._left < 0:
+            raise InvalidArgument("the patterns in substitutions take too long", "shorten them, or their values")
+
+
+def without_prefix(text: str, pattern: str, longest: bool, work: Work) -> str:
     tokens = _tokens(pattern)
     _check(text, tokens, len(text))
-    ends = _ends(text, 0, tokens)
+    ends = _ends(text, 0, tokens, work)
     return text[(max(ends) if longest else min(ends)) :] if ends else text
 
 
-def without_suffix(text: str, pattern: str, longest: bool) -> str:
+def without_suffix(text: str, pattern: str, longest: bool, work: Work) -> str:
     tokens = _tokens(pattern)[::-1]
     _check(text, tokens, len(text))
-    ends = _ends(text[::-1], 0, tokens)
+    ends = _ends(text[::-1], 0, tokens, work)
     return text[: len(text) - (max(ends) if longest else min(ends))] if ends else text
 
 
-def replaced(text: str, pattern: str, by: str, everywhere: bool) -> str:
+def replaced(text: str, pattern: str, by: str, everywhere: bool, work: Work) -> str:
     """The longest match at the first place that has one, or at every such place."""
     tokens = _tokens(pattern)
     _check(text, tokens, len(text) * (len(text) + 1))
     found: list[str] = []
     at = 0
     while at < len(text):
-        end = max(_ends(text, at, tokens), default=at)
+        end = max(_ends(text, at, tokens, work), default=at)
         if end == at:  # a match of nothing is none
             found.append(text[at])
             at += 1
@@ -68,11 +83,12 @@ def _check(text: str, tokens: list[_Token], steps: int) -> None:
         raise InvalidArgument("a pattern in a substitution is too long for its value", "shorten one of them")
 
 
-def _ends(text: str, start: int, tokens: list[_Token]) -> list[int]:
+def _ends(text: str, start: int, tokens: list[_Token], work: Work) -> list[int]:
     """Where the matches that begin at *start* end."""
     states = _closed({0}, tokens)
     ends = [start] if len(tokens) in states else []
     for at in range(start, len(text)):
+        work.take(1 + len(states))
         following: set[int] = set()
         for state in states:
             if state == len(tokens):

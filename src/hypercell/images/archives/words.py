@@ -46,17 +46,19 @@ def split(text: str, escape: str = "\\") -> list[str]:
     return [*words, "".join(word)] if word else words
 
 
-def expand(word: str, environment: Mapping[str, str], escape: str = "\\") -> str:
-    """*word* without its quotes and escapes, and with variables replaced outside single quotes."""
-    reader = _Reader(word, environment, escape)
+def expand(word: str, environment: Mapping[str, str], escape: str = "\\", work: globs.Work | None = None) -> str:
+    """*word* without its quotes and escapes, and with variables replaced outside single quotes. *work*: what is left
+    for its patterns."""
+    reader = _Reader(word, environment, escape, work or globs.Work())
     return reader.read()
 
 
 class _Reader:
-    def __init__(self, text: str, environment: Mapping[str, str], escape: str) -> None:
+    def __init__(self, text: str, environment: Mapping[str, str], escape: str, work: globs.Work) -> None:
         self._text = text
         self._environment = environment
         self._escape = escape
+        self._work = work
         self._at = 0
         self._depth = 0
         self._in_pattern = False
@@ -166,11 +168,11 @@ class _Reader:
             self._at += twice
             pattern = self._pattern("/}" if modifier == "/" else "}")
             if modifier == "#":
-                return globs.without_prefix(value or "", pattern, longest=twice)
+                return globs.without_prefix(value or "", pattern, twice, self._work)
             if modifier == "%":
-                return globs.without_suffix(value or "", pattern, longest=twice)
+                return globs.without_suffix(value or "", pattern, twice, self._work)
             self._at += self._text.startswith("/", self._at)
-            return globs.replaced(value or "", pattern, self.read("}"), everywhere=twice)
+            return globs.replaced(value or "", pattern, self.read("}"), twice, self._work)
         if not modifier:
             raise InvalidArgument(f"failed to process {self._text[start:][:100]!r}: missing ':' in substitution")
         raise InvalidArgument(f"unsupported modifier in substitution: {self._text[start:][:100]!r}")
