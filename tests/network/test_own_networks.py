@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hypercell.backends.network import LocalNetwork, links, open_network
+from hypercell.backends.network.dns import failure
 from hypercell.backends.network.rules import bridge_name, tap_name
 from hypercell.base import crash
 from hypercell.base.config import Config
@@ -200,6 +201,35 @@ def neighbour(each: Guest, address: bytes, record: NetworkRecord) -> None:
     """Let the host know where *each* is by this address: it answers no questions."""
     told = ["lladdr", at_home(each).mac, "dev", record.bridge]
     subprocess.run(["ip", "neigh", "replace", socket.inet_ntoa(address), *told], check=True)
+
+
+async def test_from_an_internal_network_nobody_asks_for_names_but_there(network: LocalNetwork) -> None:
+    """Even of one that no daemon knows by name yet, or any more, whose questions would be passed on."""
+    inside, outside = await made(network, "in", internal=True), await made(network, "out")
+    asked: list[str] = []
+
+    def note(client: str, query: bytes) -> bytes:
+        asked.append(client)
+        return failure(query)
+
+    network._dns[BRIDGE]._known = network._dns[inside.id]._known = note
+    query = b"\x12\x34" + b"\x01\x00\x00\x01" + bytes(6) + b"\x01a\0\x00\x01\x00\x01"
+    free = await guest(network, outside)
+    port = await network.allocate(new_id(), "t", (Wish(inside.id),))
+    place = replace(at(port), gateway=inside.spec.gateway)
+    closed = Guest(replace(port, places=(place,)), await network.open_tap(port.id))
+    try:
+        for each, record in ((closed, inside), (free, outside)):
+            neighbour(each, each.ip, record)
+            for server in (socket.inet_aton("172.30.0.1"), closed.gateway):
+                to_host = b"\x02\x42" + each.gateway + each.mac + b"\x08\x00"
+                each.send(to_host + udp(each.ip, server, 1000, 53, query))
+        assert await free.receives(b"\x12\x34\x81") and await closed.receives(b"\x12\x34\x81")
+        assert not await closed.receives(b"\x12\x34\x81", 0.2)
+        assert sorted(asked) == sorted(socket.inet_ntoa(each.ip) for each in (closed, free))
+    finally:
+        os.close(closed.tap)
+        os.close(free.tap)
 
 
 def at_home(each: Guest) -> Place:

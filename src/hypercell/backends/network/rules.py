@@ -107,7 +107,7 @@ def table(bridge: str) -> str:
 
 def rule_set(bridge: str, resolver: str, segments: Iterable[Segment], members: Iterable[Member]) -> str:
     """Replace both tables whole, in one transaction. Established connections live on in conntrack. *resolver*: the
-    address that containers of all networks ask for names at.
+    address that containers of all networks that lead out ask for names at.
 
     What passes from bridge to bridge must be published or a visitor's: that it is established says nothing, as with
     br_netfilter a frame that never left its bridge can have made it so.
@@ -182,11 +182,12 @@ table ip {name} {{
     type filter hook input priority filter;
     iifname != @bridges accept
     ct state established,related accept
-    ip daddr {resolver} udp dport 53 accept
-    ip daddr {resolver} tcp dport 53 accept
     iifname . ip daddr @gateways udp dport 53 accept
     iifname . ip daddr @gateways tcp dport 53 accept
     iifname . ip daddr @gateways icmp type echo-request accept
+    iifname @closed drop
+    ip daddr {resolver} udp dport 53 accept
+    ip daddr {resolver} tcp dport 53 accept
     drop
   }}
 }}
