@@ -14,7 +14,7 @@ import pytest
 import hypercell.node.volumes.storage as storage_module
 from hypercell.agent.fake import Faults
 from hypercell.base.errors import Conflict, HypercellError, Internal, NotFound, Unsupported, VmFailed
-from hypercell.cloud.contract import MountRequest, RestartPolicy, Status, VolumeRequest
+from hypercell.cloud.contract import MountRequest, RestartPolicy, Status, VolumeRequest, VolumesFrom
 from hypercell.node.volumes import VolumeStore, serial
 from tests.support.house import House, Resident, T, eventually
 
@@ -396,3 +396,46 @@ async def test_nothing_is_pruned_while_nobody_knows_what_a_container_has(home: H
         await home.cloud.volumes.prune(T, lambda view: True)
     await home.containers.remove(T, ident)
     assert len((await home.cloud.volumes.prune(T, lambda view: True))[0]) == 1
+
+
+async def damage(home: House, *queries: str) -> None:
+    await home.close()
+    with sqlite3.connect(home.config.database) as connection:
+        for query in queries:
+            connection.execute(query)
+    connection.close()
+    await home.open()
+
+
+async def test_nothing_is_pruned_while_a_container_has_lost_its_id(home: House) -> None:
+    ident = await home.create("true", **OWN)
+    await damage(home, f"UPDATE containers SET id = x'ff' WHERE id = '{ident}'")
+    assert home.cloud is not None
+    with pytest.raises(Conflict, match="not pruned while a container has no id"):
+        await home.cloud.volumes.prune(T, lambda view: True)
+    assert len(names(home)) == 1
+
+
+async def test_what_a_dead_container_may_have_does_not_go_with_another(home: House) -> None:
+    first = await home.create("true", **OWN)
+    other = await home.create("true", volumes_from=(VolumesFrom(first),))
+    await damage(home, f"UPDATE pods SET spec = '{{' WHERE id = '{other}'")
+    await home.containers.remove(T, first, volumes=True)
+    assert len(names(home)) == len(disks(home)) == 1
+
+
+async def test_a_volume_that_may_be_written_down_keeps_its_disk(home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    db = store(home)._db
+    true_note = db.note
+
+    async def cut_short(work: Any) -> Any:
+        await true_note(work)
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(db, "note", cut_short)
+    with pytest.raises(asyncio.CancelledError):
+        await make(home)
+    monkeypatch.undo()
+    await home.reopen()
+    assert names(home) == ["data"]
+    nothing_is_left_of_others(home)

@@ -117,6 +117,9 @@ class VolumeService:
             if any(one.record.tenant == tenant for one in dead):
                 words = "volumes are not pruned while a container is dead"
                 raise Conflict(words, f"nobody knows which volumes it has: remove {dead[0].id[:12]} first")
+            if self._node.services.claims.nameless:
+                words = "volumes are not pruned while a container has no id"
+                raise Conflict(words, "repair or delete its row: the daemon's log of its start names it")
             users = self._node.services.claims.users_by_volume()
             for volume in self._store.of(tenant):
                 view = self._view(volume, users.get(volume.id, []), sizes=True)

@@ -55,6 +55,7 @@ class Node:
             container.recovered.clear()
             self._add(container)
         recovery.report(self.services, loaded)
+        self.services.claims.nameless = bool(loaded.nameless)
         homes = set(pods) & set(self.containers)  # a pod whose first container was removed has no VM, and no address
         vms = await recovery.sweep(self.services, homes, set(self.containers), bool(loaded.nameless))
         for container in sorted(self.containers.values(), key=recovery.may_run, reverse=True):

@@ -111,7 +111,9 @@ async def _delete(container: Container, volumes: bool) -> list[Volume]:
 
 
 def _own_volumes(container: Container) -> list[Volume]:
-    """Those that nobody named and nobody else uses."""
+    """Those that nobody named and nobody else uses, as far as that is known."""
+    if container.services.claims.may_have_others(container.record.tenant):
+        return []
     store, users = container.services.volumes, container.services.claims.users_by_volume()
     return [one for one in store.known(container.record.spec.own_volumes) if users.get(one.id) == [container.id]]
 

@@ -24,6 +24,8 @@ class Claims:
     def __init__(self, volumes: VolumeStore, patience: float) -> None:
         self.containers: Mapping[str, Container] = {}
         """All of the node's, by id. Set by the node."""
+        self.nameless = False
+        """Some container has lost its id, and nobody knows what belongs to it. Set by the node."""
         self._volumes = volumes
         self._patience = patience
         """Seconds that a start waits for a VM that is on its way out."""
@@ -40,6 +42,11 @@ class Claims:
             for use in container.volumes:
                 found.setdefault(use.volume, []).append(container.id)
         return found
+
+    def may_have_others(self, tenant: str) -> bool:
+        """Whether there is a container of the tenant's of which nobody knows which volumes it has."""
+        damaged = (one for one in self.containers.values() if one.record.damaged)
+        return self.nameless or any(one.record.tenant == tenant for one in damaged)
 
     def tell(self) -> None:
         """A VM has let go of its volumes, or somebody who waits for that need not any more."""

@@ -88,7 +88,7 @@ class VolumeStore:
         await self.make_disks([volume])
         try:
             await self._db.note(lambda tx: records.insert(tx, [volume]))
-        except BaseException:
+        except Exception:  # whoever is cancelled does not know: a disk without a row goes when the daemon is back
             await self.drop_disks([volume])
             raise
         crash_point("volume-recorded")
