@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import pytest
 
@@ -52,15 +52,17 @@ async def test_why_a_list_cannot_be_told_is_passed_on_in_printable_words() -> No
         await parsed(b"A/x\0!/x is more than 1024 levels deep\x1b[31m\xff\0"[:-2] + b"\x07\0", 5)
 
 
-@pytest.mark.parametrize("ending", [b"", b"!"], ids=["nothing at all", "broken off"])
+@pytest.mark.parametrize(
+    "left",
+    [lambda data: b"", lambda data: data + b"!", lambda data: data[:512]],
+    ids=["nothing at all", "broken off", "a member"],
+)
 async def test_an_archive_that_broke_off_is_not_taken_for_a_whole_one(
-    home: House, monkeypatch: pytest.MonkeyPatch, ending: bytes
+    home: House, monkeypatch: pytest.MonkeyPatch, left: Callable[[bytes], bytes]
 ) -> None:
     ident = await home.run("sleep", "infinity")
     send = fake._send
-    monkeypatch.setattr(
-        fake, "_send", lambda guest, members, data: send(guest, members, (data + ending) if ending else b"")
-    )
+    monkeypatch.setattr(fake, "_send", lambda guest, members, data: send(guest, members, left(data)))
 
     async def read(content: AsyncIterator[bytes]) -> None:
         async for _ in content:

@@ -18,6 +18,8 @@ UNPACK_BOUND = 3600.0
 """Seconds that the guest may take between the end of a tar and its answer."""
 _BLOCK = 512
 """What a tar is made of."""
+_END = bytes(2 * _BLOCK)
+"""What it ends with."""
 
 
 async def stat(container: Container, path: str) -> Json:
@@ -103,14 +105,16 @@ async def _read(here: Visit, ident: int, output: OutputStream, stay: bool) -> As
 
 
 async def whole(content: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """A tar as it comes. Raises `Internal` at its end if the guest broke it off: nobody may take it for complete."""
-    length = 0
+    """A tar as it comes. Raises `Internal` at its end if the guest broke it off, or whoever packed it there was killed:
+    nobody may take it for complete."""
+    length, last = 0, b""
     async with contextlib.aclosing(content):
         yield b""
         async for data in content:
             length += len(data)
+            last = (last + data[-len(_END) :])[-len(_END) :]
             yield data
-    if length % _BLOCK or not length:
+    if length % _BLOCK or last != _END:
         raise Internal("the archive broke off", "see the daemon's log: a tree may be too deep, or a disk broken")
 
 
