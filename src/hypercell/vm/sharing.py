@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import socket
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from hypercell.base.config import built
 from hypercell.base.errors import InvalidArgument, Unsupported
@@ -21,8 +21,10 @@ SERVER = "/usr/lib/qemu/virtiofsd"
 PREPARER = built("share")
 """hypervisor/launch/share.c"""
 MOST = 256
-_FILES = 65536
-"""How many files a guest may have open there."""
+_FILES = 1 << 19
+"""How many files a guest may know of there at once: each that it has looked at is open in the server until the guest
+forgets it, so it must be more than people have in a tree of sources."""
+_KERNEL = Path("/proc/sys/fs")
 _OPTIONS = (
     # Directories below which another file system begins are so for the guest too: numbers of files are unique.
     *("-o", "announce_submounts"),
@@ -60,13 +62,19 @@ def serve(directory: VmDirectory, shared: Sequence[Shared], entrances: list[int]
         place = directory.path / records.SHARE_DIRECTORY
         place.mkdir(mode=0o700)
         listed = ",".join(f"{number}{'r' * one.read_only}" for number, one in zip(descriptors, shared, strict=True))
-        most = min(_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         socket_ = str(listener.fileno())
-        server = [SERVER, f"--fd={socket_}", "-o", f"source={place}", f"--rlimit-nofile={most}", *_OPTIONS]
+        server = [SERVER, f"--fd={socket_}", "-o", f"source={place}", f"--rlimit-nofile={most_files()}", *_OPTIONS]
         words = [",".join(map(str, entrances)), listed, str(place), socket_, *server]
         pid = spawn.execute(PREPARER, words, [*entrances, *descriptors, listener.fileno()], output)
         undo.pop_all()
     return pid, connected.detach()
+
+
+def most_files(kernel: Path = _KERNEL) -> int:
+    """As many as this machine bears, whatever the daemon itself may have: the server raises its limit before it gives
+    up its rights. Of all files that there can be, one VM gets a quarter."""
+    a_process, all_ = (int((kernel / name).read_text()) for name in ("nr_open", "file-max"))
+    return min(_FILES, a_process, all_ // 4)
 
 
 def _open(shared: Sequence[Shared], ours: contextlib.ExitStack) -> Iterator[int]:
