@@ -53,7 +53,7 @@ def completed(spec: NetworkSpec, taken: Iterable[ipaddress.IPv4Network]) -> Netw
         if address:
             _check_inside(what, address, subnet)
     if not spec.gateway:
-        spec = replace(spec, gateway=_gateway(chosen_from, subnet, spec.reserved))
+        spec = replace(spec, gateway=_gateway(chosen_from, subnet, frozenset(spec.reserved)))
     return spec
 
 
@@ -88,7 +88,7 @@ def _check_inside(what: str, text: str, subnet: ipaddress.IPv4Network) -> None:
         raise InvalidArgument(f"invalid {what} {address}: parent subnet {subnet} doesn't contain this address")
 
 
-def _gateway(chosen_from: ipaddress.IPv4Network, subnet: ipaddress.IPv4Network, reserved: tuple[str, ...]) -> str:
+def _gateway(chosen_from: ipaddress.IPv4Network, subnet: ipaddress.IPv4Network, reserved: frozenset[str]) -> str:
     for address in chain(chosen_from, subnet):
         if address not in (subnet.network_address, subnet.broadcast_address) and str(address) not in reserved:
             return str(address)
