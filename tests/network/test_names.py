@@ -54,6 +54,16 @@ def test_who_is_on_another_network_is_told_of_nobody(names: Names) -> None:
     assert ask(names, WEB, "secret") is None
 
 
+def test_who_has_no_names_in_one_place_is_told_those_of_its_others(names: Names) -> None:
+    home = "172.16.0.9"
+    names.set("5", [Entry("bridge", "bridge", home, ()), Entry("front", "shop", "10.0.0.9", ("visitor",))])
+    names.set("6", [Entry("bridge", "bridge", "172.16.0.8", ())])
+    assert addresses(names, home, "web") == [WEB]
+    assert addresses(names, WEB, "visitor") == ["10.0.0.9"]
+    assert ask(names, home, str(dns.reversename.from_address("172.16.0.8")), "PTR") is None
+    assert ask(names, "172.16.0.8", "visitor") is None
+
+
 def test_who_is_nobody_is_told_nothing(names: Names) -> None:
     assert ask(names, "172.16.0.9", "web") is None
 

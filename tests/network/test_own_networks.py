@@ -13,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dns.message
 import pytest
 
 from hypercell.backends.network import LocalNetwork, links, open_network
+from hypercell.backends.network.answers import answer
 from hypercell.backends.network.dns import failure
 from hypercell.backends.network.rules import bridge_name, tap_name
 from hypercell.base import crash
@@ -274,6 +276,26 @@ async def test_a_container_is_on_several_networks_and_nothing_else_passes_betwee
     finally:
         for each in (one, two, both):
             os.close(each.tap)
+
+
+async def test_a_container_at_home_on_the_default_network_finds_its_neighbours_on_another(
+    network: LocalNetwork, pair: tuple[NetworkRecord, ...]
+) -> None:
+    """It asks from its home's address."""
+
+    def known(asker: str, name: str) -> bool:
+        return answer(network._names, asker, dns.message.make_query(name, "A").to_wire()) is not None
+
+    one, two = new_id(), new_id()
+    address = at(await network.allocate(one, "t", (Wish(BRIDGE),))).address.partition("/")[0]
+    await network.allocate(two, "t", (Wish(pair[0].id),))
+    network.announce(one, ("one",))
+    network.announce(two, ("two",))
+    assert not known(address, "two") and not known(address, "one")
+    await network.connect(one, Wish(pair[0].id))
+    assert known(address, "two") and known(address, "one")
+    await network.disconnect(one, pair[0].id)
+    assert not known(address, "two")
 
 
 def ways() -> str:

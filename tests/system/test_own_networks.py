@@ -162,6 +162,13 @@ def test_a_running_container_moves_from_network_to_network(daemon: Daemon, outsi
     assert place(daemon, "web", "back")["IPAddress"] == address
 
 
+def test_a_container_of_the_default_network_that_visits_another_finds_its_neighbours(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "visitor", IMAGE, "sleep", "600")
+    serve(daemon, "web", "front", "--hostname", "webby")
+    daemon.docker("network", "connect", "front", "visitor")
+    assert "webby\n" in daemon.docker("exec", "visitor", "sh", "-c", get("web", 80)).stdout
+
+
 def test_a_container_on_two_networks_is_found_and_reached_on_both_and_joins_none_of_them(daemon: Daemon) -> None:
     first = serve(daemon, "web", "front", "--hostname", "webby")
     daemon.docker("network", "connect", "--alias", "site", "back", "web")

@@ -307,7 +307,8 @@ class LocalNetwork:
             self._call(row)
 
     def _call(self, row: Row) -> None:
-        """Let its neighbours know it by its names. On the default network nobody has any, as in docker's."""
+        """Let its neighbours know it by its names. On the default network nobody has any, as in docker's,
+        but from its address there it asks for those of its other networks."""
         names = self._called.get(row.id)
         if names is None:
             self._names.forget(row.id)
@@ -315,10 +316,11 @@ class LocalNetwork:
         self._names.set(
             row.id,
             [
-                Entry(seat.network, spec.name, seat.address, (*names, *seat.wish.aliases), spec.internal)
+                Entry(seat.network, spec.name, seat.address, called, spec.internal)
                 for seat in row.seats
-                if seat.network not in (BRIDGE, NONE)
+                if seat.network != NONE
                 for spec in (self._networks[seat.network].spec,)
+                for called in (() if seat.network == BRIDGE else (*names, *seat.wish.aliases),)
             ],
         )
 

@@ -18,7 +18,7 @@ class Entry:
     network_name: str
     address: str
     names: tuple[str, ...]
-    """The first is what its address is called."""
+    """The first is what its address is called. None: it is found there by no name, but asks from there."""
     internal: bool = False
     """Nothing leads out of the network."""
 
@@ -84,6 +84,6 @@ class Names:
     def name(self, places: Iterable[Entry], address: str) -> str:
         """What an address is called by who has these places; empty: nothing."""
         _, entry = self._by_address.get(address, ("", None))
-        if entry is None or entry.network not in {place.network for place in places}:
+        if entry is None or not entry.names or entry.network not in {place.network for place in places}:
             return ""
         return f"{entry.names[0]}.{entry.network_name}"
