@@ -398,15 +398,16 @@ def test_names_that_docker_refuses_are_refused(name: str) -> None:
     ("mode", "endpoints", "wishes"),
     [
         ("mine", {}, ()),
-        ("mine", {"mine": None}, (Wish("mine"),)),
+        ("mine", {"mine": None}, ()),
         ("mine", {"mine": {"Aliases": ["db"]}}, (Wish("mine", ("db",)),)),
         ("mine", {"mine": {"IPAMConfig": {"IPv4Address": "10.1.0.9"}}}, (Wish("mine", address="10.1.0.9"),)),
         ("mine", {"mine": {"MacAddress": "02-00-00-00-00-0A"}}, (Wish("mine", mac="02:00:00:00:00:0a"),)),
         ("mine", {"other": {}}, (Wish("mine"), Wish("other"))),
         ("mine", {"other": {}, "mine": {}}, (Wish("mine"), Wish("other"))),
         ("default", {"other": {}}, (Wish("other"),)),
-        ("default", {"default": {}}, (Wish("bridge"),)),
-        ("default", {BRIDGE: {"NetworkID": BRIDGE, "EndpointID": "x", "IPAddress": "1.2.3.4"}}, (Wish("bridge"),)),
+        ("default", {"default": {}}, ()),
+        ("none", {"none": {}}, ()),
+        ("default", {BRIDGE: {"NetworkID": BRIDGE, "EndpointID": "x", "IPAddress": "1.2.3.4"}}, ()),
     ],
 )
 def test_what_is_asked_of_networks_is_one_list_the_networks_of_the_mode_first(

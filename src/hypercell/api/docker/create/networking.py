@@ -78,6 +78,8 @@ def parse_endpoints(fields: Fields | None, network: str, mac: str) -> tuple[Wish
         if own.mac not in ("", mac):
             raise InvalidArgument("the container-wide MAC address must match the endpoint-specific MAC address")
         wishes = {network: replace(own, mac=mac), **{name: wish for name, wish in wishes.items() if name != network}}
+    if list(wishes.values()) == [Wish(network)]:
+        return ()  # docker's CLI names the network also where nothing is asked of it
     first = [wish for name, wish in wishes.items() if name == network]
     return (*first, *(wish for name, wish in wishes.items() if name != network))
 
