@@ -25,6 +25,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def test_a_sidecar_sees_its_container_and_goes_without_it(tour: Daemon) -> None:
     web = output(tour, "run", "-d", "--name", "web", "--ipc", "shareable", IMAGE, "sleep", "1234")
     assert "sleep 1234" in output(tour, "run", "--rm", *JOINED, IMAGE, "ps", "-o", "args")
+    assert "sleep 1234" in output(tour, "run", "--rm", "--pid", "container:web", IMAGE, "ps", "-o", "args")
     hosts = output(tour, "run", "--rm", *JOINED, IMAGE, "cat", "/etc/hosts")
     assert hosts == output(tour, "exec", "web", "cat", "/etc/hosts")
     output(tour, "run", "-d", "--name", "side", *JOINED, "--ipc", "container:web", IMAGE, "sleep", "4321")
@@ -36,6 +37,8 @@ def test_a_sidecar_sees_its_container_and_goes_without_it(tour: Daemon) -> None:
     assert output(tour, "ps", "--format", "{{.Names}}") == "web"
     refused = tour.docker("run", "--rm", "-p", "80:80", *JOINED, IMAGE, "true", check=False)
     assert refused.returncode == 125 and "conflicting options" in refused.stderr
+    nobody = tour.docker("run", "--rm", "--network", "container:nobody", IMAGE, "true", check=False)
+    assert "No such container: nobody" in nobody.stderr and "Unable to find image" not in nobody.stderr
     assert tour.hypercell("run", "--rm", *JOINED, IMAGE, "sh", "-c", "exit 7", check=False).returncode == 7
     output(tour, "create", "--name", "late", *JOINED, IMAGE, "true")
     tour.docker("rm", "-f", "web")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
+from hypercell.base.errors import InvalidArgument, Unsupported
 from hypercell.node.container import Container
 from hypercell.node.network import NetworkSpec, Wish
 from tests.support.house import House, T
@@ -84,7 +84,7 @@ async def test_a_network_port_is_that_of_the_vm_alone(home: House) -> None:
 async def test_a_tenant_joins_only_its_own(home: House) -> None:
     await made(home, name="host")
     request = (await home.view(await home.create("true"))).request
-    with pytest.raises(NotFound):
+    with pytest.raises(InvalidArgument, match="No such container: host"):
         await home.containers.create("another", type(request)("busybox", command=("true",), joins={"pid": "host"}))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.base.errors import InvalidArgument, NotFound, Unsupported
 from hypercell.base.sizes import MIB
 from hypercell.cloud.contract import ContainerRequest
 from hypercell.cloud.joins import JOINABLE
@@ -23,9 +23,12 @@ _SHARED_FILES = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 
 
 def find(request: ContainerRequest, get: Callable[[str], Container]) -> Container | None:
-    """Whom it joins. *get* raises `NotFound`."""
+    """Whom it joins. Raises `InvalidArgument` when *get* finds nobody: clients take a `NotFound` for the image's."""
     for ref in request.joins.values():
-        container = get(ref)
+        try:
+            container = get(ref)
+        except NotFound as error:
+            raise InvalidArgument(error.message, "hypercell ps -a shows those that there are") from None
         container.refuse_unusable()
         return container
     return None
