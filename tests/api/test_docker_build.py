@@ -206,6 +206,7 @@ def test_steps_go_with_their_image_and_the_cache_can_be_pruned(daemon: Daemon, c
     parent = config(daemon, "named")["Parent"]
     assert parent.removeprefix("sha256:")[:12] not in daemon.docker("images", "-q").stdout
     assert parent.removeprefix("sha256:")[:12] in daemon.docker("images", "-aq").stdout
+    assert parent not in {image["Id"] for image in daemon.call("GET", "/system/df")[1]["Images"]}
     daemon.docker("rmi", "named")
     assert daemon.docker("image", "inspect", parent, check=False).returncode == 1
     build(daemon, context, dockerfile, "-t", "named")

@@ -167,7 +167,7 @@ def df_command(client: Client, template: str | None) -> None:
 
 
 def _df_row(kind: str, count: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:
-    share = f" ({round(100 * reclaimable / size)}%)" if size else ""
+    share = f" ({100 * reclaimable // size}%)" if size else ""
     return {
         "Type": kind,
         "TotalCount": str(count),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
-from hypercell.api.docker.image_view import shared_sizes, summary_json
+from hypercell.api.docker.image_view import is_step, shared_sizes, summary_json
 from hypercell.api.docker.patterns import Pattern
 from hypercell.api.docker.query import flag
 from hypercell.api.docker.times import parse_timestamp
@@ -33,7 +33,7 @@ async def list_images(call: Call) -> Response:
             continue
         if "dangling" in filters and dangling != image.dangling:
             continue
-        if not everything and not image.tags and image.has_children:  # a step of a build
+        if not everything and is_step(image):
             continue
         if patterns and not any(_named(image, pattern) for pattern in patterns):
             continue

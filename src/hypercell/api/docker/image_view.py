@@ -29,6 +29,11 @@ _BEFORE_1_50: Json = {
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T[\d:.]+(?:Z|[+-]\d{2}:\d{2})", re.ASCII)
 
 
+def is_step(image: Image) -> bool:
+    """Of a build: who lists images does not ask for it."""
+    return not image.tags and image.has_children
+
+
 def shared_sizes(images: Collection[Image]) -> dict[str, int]:
     """By id, how much of each is others' too: all of its one file, which images of the same layers share, or none."""
     owners = Counter(image.diff_ids for image in images)

@@ -14,7 +14,7 @@ from hypercell.api.docker.container_list import summary_json as container_json
 from hypercell.api.docker.create.logging import DEFAULT_DRIVER, DRIVERS
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.events import stream_events
-from hypercell.api.docker.image_view import shared_sizes
+from hypercell.api.docker.image_view import is_step, shared_sizes
 from hypercell.api.docker.image_view import summary_json as image_json
 from hypercell.api.docker.times import rfc3339
 from hypercell.api.docker.version import NEWEST_TEXT, OLDEST_TEXT
@@ -190,7 +190,9 @@ async def disk_usage(call: Call) -> Response:
         images = await engine.images.list(engine.tenant)
         shared = shared_sizes(images)
         document["Images"] = [
-            image_json(image, (1, 51), len(engine.images.in_use(image.id)), shared[image.id]) for image in images
+            image_json(image, (1, 51), len(engine.images.in_use(image.id)), shared[image.id])
+            for image in images
+            if not is_step(image)
         ]
     if "container" in wanted:
         views = await engine.containers.list(engine.tenant, all=True, size=True)
