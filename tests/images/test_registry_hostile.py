@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,21 @@ async def test_a_busy_registry_is_asked_again(store: ImageStore, registry: FakeR
 async def test_a_registry_that_is_not_there_is_unavailable(store: ImageStore) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         await pull(store, "127.0.0.1:1/app:1")
+
+
+async def test_a_registry_that_no_host_is_called_is_not_asked_again(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def unknown(*_: object, **__: object) -> list[Any]:
+        asked.append(1)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    with pytest.raises(Unavailable, match=r"registry nobody\.invalid cannot be reached"):
+        await pull(store, "nobody.invalid/app:1")
+    assert asked == [1]
 
 
 async def test_a_cancelled_pull_leaves_nothing_half_written(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 
 from hypercell.base.errors import Forbidden, HypercellError, InvalidArgument, NotFound, Unauthorized, Unavailable
@@ -96,11 +97,22 @@ def unreachable(host: str, error: Exception) -> Unavailable:
     if isinstance(error.__cause__, ssl.SSLError) or "SSL" in reason or "certificate" in reason:
         return Unavailable(
             f"TLS with the registry {host} failed: {reason}",
-            "add its certificate to the system's trust, or set plain_http for it",
+            "add its certificate to the system's trust, or set plain_http for it in the daemon's settings",
         )
-    return Transient(
-        f"the registry {host} cannot be reached: {reason}", "check its name and the network, or set a mirror for it"
+    kind = Unavailable if _is_unknown(error) else Transient
+    return kind(
+        f"the registry {host} cannot be reached: {reason}",
+        "check its name and the network, or set a mirror for it in the daemon's settings",
     )
+
+
+def _is_unknown(error: BaseException | None) -> bool:
+    """No host has the name, and none will a second later."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return error.errno == socket.EAI_NONAME
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def broken(host: str, error: Exception) -> Unavailable:
