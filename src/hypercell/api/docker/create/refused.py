@@ -12,7 +12,7 @@ from hypercell.base.errors import InvalidArgument, Unsupported
 
 _BLOCK_IO = "the size of the container bounds what it may use"
 _NOT_BUILT = {
-    "Links": "containers reach each other by address",
+    "Links": "containers find each other by name on a network of their own (network create)",
     "Devices": "a container runs in a VM of its own, which has none of the host's devices",
     "DeviceRequests": "a container runs in a VM of its own, which has none of the host's devices",
     "BlkioWeightDevice": _BLOCK_IO,
