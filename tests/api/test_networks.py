@@ -123,3 +123,6 @@ async def test_our_command_makes_shows_joins_leaves_and_removes(client: Client, 
     assert door.hypercell("network", "inspect", "shop", check=False).returncode == 1
     door.hypercell("network", "create", "idle")
     assert "idle" in door.hypercell("network", "prune", "-f").stdout
+    door.hypercell("network", "create", "idle")
+    assert door.hypercell("inspect", "-f", "{{.Name}}", "idle").stdout == "idle\n"
+    assert "Deleted Networks:\nidle\n" in door.hypercell("system", "prune", "-f").stdout

@@ -13,9 +13,17 @@ from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import checked_template
 
+_PATHS = {
+    "container": "/containers/{}/json",
+    "image": "/images/{}/json",
+    "network": "/networks/{}",
+    "volume": "/volumes/{}",
+}
+"""In the order in which docker looks for a name."""
+
 
 @click.command("inspect")
-@click.option("--type", "kind", type=click.Choice(["container", "image", "volume"]), help="Look only at these.")
+@click.option("--type", "kind", type=click.Choice(list(_PATHS)), help="Look only at these.")
 @click.option("-s", "--size", is_flag=True, help="Sizes of containers too.")
 @click.option("-f", "--format", "template", metavar="json|TEMPLATE", callback=checked_template, help="Print only this.")
 @click.option("--trace", "traced", is_flag=True, help="Where the time of containers' last starts went, as a table.")
@@ -24,7 +32,7 @@ from hypercell.cli.options import checked_template
 def inspect_command(
     client: Client, names: tuple[str, ...], kind: str | None, size: bool, template: str | None, traced: bool
 ) -> None:
-    """Show everything about containers, images or volumes, as JSON.
+    """Show everything about containers, images, networks or volumes, as JSON.
 
     \b
     hypercell inspect web
@@ -32,7 +40,7 @@ def inspect_command(
     hypercell inspect --trace web
     """
     if traced:
-        if template or kind in ("image", "volume"):
+        if template or kind not in (None, "container"):
             raise click.UsageError("--trace is for containers, and goes without --format")
         kind = "container"
     found: list[Any] = []
@@ -57,11 +65,10 @@ def inspect_command(
 
 
 def _inspect(client: Client, name: str, kind: str | None, size: bool) -> Any:
-    paths = {"container": f"/containers/{quote(name)}/json", "image": f"/images/{quote(name)}/json"}
-    for candidate, path in {**paths, "volume": f"/volumes/{quote(name)}"}.items():
+    for candidate, path in _PATHS.items():
         if kind in (None, candidate):
             try:
-                return client.call("GET", path, {"size": size and candidate == "container"})
+                return client.call("GET", path.format(quote(name)), {"size": size and candidate == "container"})
             except ApiError as error:
                 if error.status != 404:
                     raise

@@ -193,7 +193,11 @@ def prune_command(client: Client, force: bool, filters: tuple[str, ...]) -> None
     """
     if not force:
         click.confirm("This will remove all networks that no container is on. Continue?", abort=True)
-    query = {"filters": json.dumps(filter_query(filters))} if filters else None
-    removed = client.call("POST", "/networks/prune", query)["NetworksDeleted"] or []
+    prune(client, filter_query(filters))
+
+
+def prune(client: Client, wanted: dict[str, list[str]]) -> None:
+    """Prints the names of those that are gone."""
+    removed = client.call("POST", "/networks/prune", {"filters": wanted})["NetworksDeleted"] or []
     if removed:
-        click.echo("Deleted Networks:\n" + "\n".join(removed))
+        click.echo("Deleted Networks:\n" + "\n".join(removed) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 import hypercell
-from hypercell.cli import output, volume
+from hypercell.cli import network, output, volume
 from hypercell.cli.client import ApiError, Client
 from hypercell.cli.exit import Exit
 from hypercell.cli.options import FORMAT, filter_query
@@ -184,20 +184,22 @@ def _df_row(kind: str, count: int, active: int, size: int, reclaimable: int) -> 
 @click.option("--filter", "filters", multiple=True, metavar="KEY=VALUE", help="Only matching ones.")
 @click.pass_obj
 def prune_command(client: Client, everything: bool, force: bool, volumes: bool, filters: tuple[str, ...]) -> None:
-    """Remove stopped containers and unused images.
+    """Remove stopped containers, networks that nobody is on, and unused images.
 
     \b
     hypercell system prune -f
     hypercell system prune --volumes
     """
     which = "all images without a container" if everything else "all untagged images"
+    which = f"all networks without one and {which}"
     which += " and all anonymous volumes without one" if volumes else ""
-    if not (force or click.confirm(f"This will remove all stopped containers and {which}. Continue?")):
+    if not (force or click.confirm(f"This will remove all stopped containers, {which}. Continue?")):
         return
     wanted = filter_query(filters)
     containers = client.call("POST", "/containers/prune", {"filters": wanted})
     if containers["ContainersDeleted"]:
         click.echo("Deleted Containers:\n" + "\n".join(containers["ContainersDeleted"]) + "\n")
+    network.prune(client, wanted)
     freed = volume.prune(client, {key: wanted[key] for key in wanted if key != "until"}) if volumes else 0
     images = client.call("POST", "/images/prune", {"filters": {**wanted, "dangling": ["0" if everything else "1"]}})
     if images["ImagesDeleted"]:
