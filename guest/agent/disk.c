@@ -17,6 +17,7 @@ enum {
 	DISKS_MAX = 64,
 	SERIAL_MAX = 20, // VIRTIO_BLK_ID_BYTES
 	VPD_HEADER = 4,
+	BLOCK = 4096,
 	NODE_MAX = 32,
 	WAIT_STEP_MS = 5,
 	APPEAR_TIMEOUT_MS = 2000,
@@ -117,14 +118,18 @@ static bool has_serial(int blocks, const char *name, const char *serial)
 	return strcmp(content, serial) == 0;
 }
 
-// A disk that is being found has its name a moment before it can be opened.
-static bool can_be_opened(const char *node)
+// A disk that is being found has its name a moment before it can be opened. One that was taken away has it a moment
+// longer, and can be opened: its answer is what tells. (Each is plugged in at a place of its own.)
+static bool answers(const char *node)
 {
-	int fd = open(node, O_RDONLY | O_CLOEXEC);
+	static _Alignas(BLOCK) char block[BLOCK];
+	bool plugged = strncmp(node, "/dev/sd", 7) == 0;
+	int fd = open(node, O_RDONLY | O_CLOEXEC | (plugged ? O_DIRECT : 0));
+	bool result = fd >= 0 && (!plugged || pread(fd, block, sizeof block, 0) == (ssize_t)sizeof block);
 
 	if (fd >= 0)
 		close(fd);
-	return fd >= 0;
+	return result;
 }
 
 // Looks once through /sys/block; the node must be there too.
@@ -139,7 +144,7 @@ static bool find_node(const char *serial, char node[NODE_MAX])
 	while (!found && (entry = readdir(blocks)) != NULL) {
 		if (entry->d_name[0] == '.' || !has_serial(dirfd(blocks), entry->d_name, serial))
 			continue;
-		found = snprintf(node, NODE_MAX, "/dev/%s", entry->d_name) < NODE_MAX && can_be_opened(node);
+		found = snprintf(node, NODE_MAX, "/dev/%s", entry->d_name) < NODE_MAX && answers(node);
 	}
 	(void)closedir(blocks);
 	return found;
@@ -166,14 +171,12 @@ static bool is_still_there(const struct disk *d)
 	if (strncmp(name, "sd", 2) != 0)
 		return true;
 	blocks = open("/sys/block", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	result = blocks >= 0 && has_serial(blocks, name, d->serial);
+	result = blocks >= 0 && has_serial(blocks, name, d->serial) && answers(d->node);
 	if (blocks >= 0)
 		close(blocks);
 	return result;
 }
 
-// Of a disk that cannot be written, neither can its journal be replayed: it holds what the last one who had it wrote
-// when all was well.
 static bool is_read_only(const struct disk *d)
 {
 	char file[NODE_MAX + 20], content[8];
@@ -199,7 +202,8 @@ static int mount_disk(struct disk *d, const char *path, struct failure *f)
 		return fail_errno(f, "making %s", path);
 	d->read_only = is_read_only(d);
 	if (d->read_only && (d->kind->flags & MS_RDONLY) == 0) {
-		if (mount(d->node, path, d->kind->fstype, d->kind->flags | MS_RDONLY, "noload") == 0)
+		// Its journal cannot be replayed: one that would have to be is refused (EROFS), not passed over.
+		if (mount(d->node, path, d->kind->fstype, d->kind->flags | MS_RDONLY, NULL) == 0)
 			return 0;
 	} else if (mount(d->node, path, d->kind->fstype, d->kind->flags, d->kind->data) == 0) {
 		const char *after = d->kind->afterwards;
@@ -211,6 +215,8 @@ static int mount_disk(struct disk *d, const char *path, struct failure *f)
 	}
 	if (errno == ENODEV)
 		fail(f, "unsupported", "this kernel has no %s", d->kind->fstype);
+	else if (errno == EROFS)
+		fail(f, "invalid", "disk \"%s\" was not let go of in order, and cannot be written to", d->serial);
 	else if (errno == EINVAL || errno == EUCLEAN)
 		fail(f, "invalid", "disk \"%s\" holds no %s file system", d->serial, d->kind->fstype);
 	else

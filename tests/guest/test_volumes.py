@@ -80,6 +80,30 @@ async def test_a_disk_that_was_plugged_read_only_is_never_written(guest: Guest, 
     assert volume_disk.stat().st_mtime_ns == before
 
 
+async def test_what_was_not_let_go_of_in_order_is_not_mounted_as_if_it_had_been(boot: Boot, volume_disk: Path) -> None:
+    guest = await boot()
+    await guest.vm.plug("v0", Disk(volume_disk, read_only=False))
+    await sh(guest, "echo 1 >/data/x; sync", volume("/data"))
+    waiting = await guest.start("stays", "sh", "-c", "echo 2 >/data/x; sync; sleep 1000", mounts=[volume("/data")])
+    assert waiting.stdout
+    await guest.vm.kill()
+    await guest.vm.wait()
+    reader = await boot()
+    await reader.vm.plug("v0", Disk(volume_disk, read_only=True))
+    with pytest.raises(InvalidArgument, match="not let go of in order"):
+        await reader.create("c", config("true", mounts=[volume("/data")]))
+
+
+async def test_disks_that_come_and_go_quickly_are_the_ones_that_are_there(boot: Boot, volume_disk: Path) -> None:
+    guest = await boot()
+    for number in range(8):
+        await guest.vm.plug("v0", Disk(volume_disk, read_only=number % 2 == 1))
+        script = "cat /data/n 2>/dev/null; echo x >>/data/n" if number % 2 == 0 else "cat /data/n"
+        said = await sh(guest, script, volume("/data"))
+        assert said.split() == ["x"] * ((number + 1) // 2)
+        await guest.vm.unplug("v0")
+
+
 async def test_a_subpath_is_inside_its_volume_whatever_a_tenant_left_there(guest: Guest, volume_disk: Path) -> None:
     await guest.vm.plug("v0", Disk(volume_disk, read_only=False))
     await sh(

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
+import secrets
+from collections.abc import Iterator
 
 from hypercell.base.errors import Conflict, HypercellError, Internal, InvalidArgument, Unavailable
 from hypercell.vm import command_line, spawn
@@ -15,8 +18,11 @@ from hypercell.vm.qmp import Qmp
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 """What a serial can be in the agent protocol, and both halves of a name of QEMU's."""
+_TARGETS = 256
+"""Of a virtio-scsi controller (virtio 1.2, 5.6.4)."""
+_TAKEN = "already used"
+"""In QEMU's words, as the next."""
 _LOCKED = re.compile(r"Failed to get (shared )?\"[a-z ]+\" lock")
-"""In QEMU's words."""
 
 
 def check_name(name: str) -> None:
@@ -34,9 +40,10 @@ async def names(qmp: Qmp) -> set[str]:
     return {name.removeprefix(prefix) for name in found if name.startswith(prefix)}
 
 
-async def plug(qmp: Qmp, name: str, disk: Disk) -> None:
-    """Give the guest *disk*, by the serial *name*. Nothing is left on an error. Raises `InvalidArgument` for a disk
-    that is none, `Conflict` for one that another VM has, `Internal` for QEMU's refusal, `Unavailable`."""
+async def plug(qmp: Qmp, name: str, disk: Disk, targets: Iterator[int]) -> None:
+    """Give the guest *disk*, by the serial *name*, at the first of *targets* that is free. Nothing is left on an error.
+    Raises `InvalidArgument` for a disk that is none, `Conflict` for one that another VM has, `Internal` for QEMU's
+    refusal, `Unavailable`."""
     node = _node(name)
     descriptor = spawn.open_disk(disk.path, disk.read_only)
     try:
@@ -47,7 +54,7 @@ async def plug(qmp: Qmp, name: str, disk: Disk) -> None:
     number = answer.get("fdset-id") if isinstance(answer, dict) else None
     if type(number) is not int:
         raise Internal("the hypervisor put a disk nowhere")
-    device = {
+    device: dict[str, object] = {
         "driver": "scsi-hd",
         "bus": f"{command_line.HUB}.0",
         "id": node,
@@ -62,14 +69,33 @@ async def plug(qmp: Qmp, name: str, disk: Disk) -> None:
         begun = [
             qmp.begin("blockdev-add", command_line.plugged(node, disk, number)),
             qmp.begin("remove-fd", {"fdset-id": number}),
-            qmp.begin("device_add", device),
         ]
         await qmp.answers(begun)
+        await _add(qmp, device, targets)
     except HypercellError as error:
         await _forget(qmp, node, number)
         if isinstance(error, Internal) and _LOCKED.search(error.message):
             raise Conflict(f"another VM has the disk {disk.path}", "it must end first") from error
         raise
+
+
+async def _add(qmp: Qmp, device: dict[str, object], targets: Iterator[int]) -> None:
+    for target in itertools.islice(targets, _TARGETS):
+        try:
+            await qmp.answers([qmp.begin("device_add", {**device, "scsi-id": target, "lun": 0})])
+        except Internal as error:
+            if _TAKEN not in error.message:
+                raise
+        else:
+            return
+    raise Unavailable(f"a VM has room for {_TARGETS} plugged disks", "mount directories of one volume")
+
+
+def new_targets() -> Iterator[int]:
+    """Places in the hub, each as long as possible after it was taken before: a guest may still believe in a disk that
+    is gone."""
+    first = secrets.randbelow(_TARGETS)
+    return ((first + number) % _TARGETS for number in itertools.count())
 
 
 async def unplug(qmp: Qmp, name: str) -> None:

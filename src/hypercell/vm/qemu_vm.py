@@ -61,6 +61,7 @@ class QemuVm:
         self._restoring: asyncio.Task[None] | None = None
         self._resumed = False
         self._plugging = asyncio.Lock()
+        self._targets = hub.new_targets()
         self._watcher = asyncio.create_task(self._watch())
 
     @property
@@ -205,7 +206,7 @@ class QemuVm:
         async with self._hub() as qmp:
             if name in await hub.names(qmp):
                 raise InvalidArgument(f"the VM has a disk called {name} already")
-            await hub.plug(qmp, name, disk)
+            await hub.plug(qmp, name, disk, self._targets)
 
     async def unplug(self, name: str) -> None:
         async with self._hub() as qmp:
