@@ -82,6 +82,21 @@ async def test_many_read_what_one_wrote_that_died(real: RealHouse) -> None:
     assert await real.status(ident) is Status.RUNNING
 
 
+async def test_a_volume_that_was_wrongly_taken_to_be_in_order_is_put_in_order_the_next_time(real: RealHouse) -> None:
+    ident = await real.run("sh", "-c", "echo kept >/data/file; sync; echo up; sleep infinity", **DATA)
+    await real.writes(ident, b"up\n")
+    await real.node.get(ident).pod.kill()
+    assert await real.wait(ident) == 255
+    store = real.node.services.volumes
+    (volume,) = (use.volume for use in real.node.get(ident).volumes)
+    await store.note_clean([volume], True)
+    reader = await real.create("cat", "/data/file", **ONLY_READ)
+    with pytest.raises(InvalidArgument, match=r'volume "data" was not let go of in order, .*: try again'):
+        await real.containers.start(T, reader)
+    assert not store.get(volume).clean
+    assert await sh(real, "cat /data/file", **ONLY_READ) == "kept\n"
+
+
 async def test_directories_of_a_volume_are_mounted_by_themselves(real: RealHouse) -> None:
     await sh(real, "mkdir -p /data/a/b /data/c; echo in >/data/a/b/f", **DATA)
     mounts = (MountRequest("/x", "data", subpath="a/b"), MountRequest("/y", "data", subpath="c"))

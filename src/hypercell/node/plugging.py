@@ -27,6 +27,8 @@ VOLUME_MOUNT = "hypercell.volume"
 _FEATURE = "volumes"
 _IN_ORDER = "in-order"
 """The container in which volumes are mounted for nobody."""
+_DISORDER = "was not let go of in order"
+"""In the agent's words (guest/agent/disk.c)."""
 _IN_MEMORY = {**ROOT_OF_DISKS, "upper": {"tmpfs": {"size": 16 * 1024**2}}}
 
 
@@ -81,12 +83,16 @@ async def unplug(pod: Pod, vm: Vm, container_id: str, used: bool) -> None:
     pod.services.claims.tell()
 
 
-def tell_names(pod: Pod, uses: Iterable[PodVolume], error: HypercellError) -> None:
-    """Make *error* say whose disk it is that the guest could not mount."""
+async def tell_names(pod: Pod, uses: Iterable[PodVolume], error: HypercellError) -> None:
+    """Make *error* say whose disk it is that the guest could not mount; one that was taken to be in order, and is not,
+    is put in order the next time."""
     for volume in pod.services.volumes.known(use.volume for use in uses):
         disk = f'disk "{serial(volume.id)}"'
         if disk in error.message:
             error.message = error.message.replace(disk, f'volume "{volume.name}"')
+            if _DISORDER in error.message:
+                await pod.services.volumes.note_clean([volume.id], False)
+                error.hint = "try again: it is put in order then"
             error.hint = error.hint or "if it is damaged, remove it (volume rm) and make it anew of a backup"
 
 

@@ -244,7 +244,7 @@ async def _told(container: Container, error: Exception) -> HypercellError:
         return Internal(f"{type(error).__name__}: {error}", "see the daemon's log")
     if isinstance(error, ExecFailed):
         return failed_start(error, container.record.spec.args)
-    tell_names(container.pod, container.volumes, error)
+    await tell_names(container.pod, container.volumes, error)
     if container.joined:
         return await told(container, error)
     error = await container.pod.diagnose(error)

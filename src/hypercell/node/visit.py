@@ -141,7 +141,7 @@ async def _begin(container: Container, content: Json, volumes: bool) -> Visit:
         await _leave(container, pod, orderly=False)
         if told is None:
             raise
-        tell_names(pod, container.volumes, told)
+        await tell_names(pod, container.volumes, told)
         raise (Conflict(f"container {container.id}: {given_up}") if given_up else told) from error
     here = Visit(container, pod, agent, throw_away=True)
     here.wrote = pod.writes_volumes
