@@ -61,6 +61,13 @@ async def test_of_swarms_is_told_that_there_is_none(
     assert (answered, answer["message"].startswith(words)) == (status, True)
 
 
+async def test_a_start_from_a_checkpoint_is_experimental(client: Client, make: Make) -> None:
+    for name in (await make("cat"), "nope"):  # dockerd looks for no container before
+        status, answer = await client.ask("POST", f"/containers/{name}/start?checkpoint=c&checkpoint-dir=/tmp")
+        assert (status, answer) == (400, {"message": "checkpoint is only supported in experimental mode"})
+    assert (await client.ask("POST", f"/containers/{await make('cat')}/start?checkpoint="))[0] == 204
+
+
 async def test_images_of_the_same_layers_share_all_that_they_take(client: Client) -> None:
     content = root_tar()
     path = "/images/create?fromSrc=-&repo=twin&tag={}&changes=ENV%20A%3D{}"

@@ -95,7 +95,7 @@ async def start_container(call: Call) -> Response:
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24"
         )
     if call.query.get("checkpoint"):
-        raise Unsupported("checkpoints are not built yet")
+        raise InvalidArgument("checkpoint is only supported in experimental mode")
     await engine.containers.start(engine.tenant, call.params["name"])
     return Response(204)
 

@@ -70,7 +70,7 @@ OPERATIONS: Descriptions = {
         "Start a container",
         {204: NO_CONTENT, 304: Content(about="it runs")},
         (404, 409, 500, 501, 503),
-        (text("checkpoint"),),
+        (text("checkpoint", "refused: it is experimental in docker"),),
     ),
     "POST /containers/{name}/stop": Operation(
         "Stop a container",
