@@ -51,6 +51,7 @@ async def test_the_end_of_the_life_before_is_told_until_this_one_ends(client: Cl
         ("GET", "/services/x/logs", 503, "This node is not a swarm manager."),
         ("POST", "/secrets/create", 503, "This node is not a swarm manager."),
         ("POST", "/swarm/leave", 503, "This node is not part of a swarm"),
+        ("PUT", "/volumes/x?version=1", 503, "volume update only valid for cluster volumes, but swarm is unavailable"),
         ("POST", "/swarm/init", 501, "a swarm: not built yet"),
     ],
 )
@@ -66,6 +67,21 @@ async def test_a_start_from_a_checkpoint_is_experimental(client: Client, make: M
         status, answer = await client.ask("POST", f"/containers/{name}/start?checkpoint=c&checkpoint-dir=/tmp")
         assert (status, answer) == (400, {"message": "checkpoint is only supported in experimental mode"})
     assert (await client.ask("POST", f"/containers/{await make('cat')}/start?checkpoint="))[0] == 204
+
+
+async def test_no_name_of_a_container_is_a_link_that_could_be_removed(client: Client, make: Make) -> None:
+    name = await make("cat")
+    ident = (await client.ask("GET", f"/containers/{name}/json"))[1]["Id"]
+    for ref in (name, ident, ident[:12]):
+        status, answer = await client.ask("DELETE", f"/containers/{ref}?link=1&force=1&v=1")
+        assert (status, answer["message"]) == (
+            409,
+            "Conflict, cannot remove the default link name of the container",
+        )
+    status, answer = await client.ask("DELETE", f"/containers/{name}/alias?link=1")
+    assert (status, answer["message"]) == (404, f"No such container: {name}/alias")
+    assert (await client.ask("GET", f"/containers/{name}/json"))[0] == 200
+    assert (await client.ask("DELETE", f"/containers/{name}?link=0"))[0] == 204
 
 
 async def test_images_of_the_same_layers_share_all_that_they_take(client: Client) -> None:

@@ -26,7 +26,7 @@ from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.docker.top import container_top
 from hypercell.api.docker.wait import wait_container
 from hypercell.api.http import UNLIMITED, Response, Route, json_response
-from hypercell.base.errors import HypercellError, InvalidArgument, NotFound, Unsupported
+from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, NotFound, Unsupported
 from hypercell.cloud.contract import ContainerRequest, ContainerView
 from hypercell.images import platforms
 
@@ -146,12 +146,11 @@ async def rename_container(call: Call) -> Response:
 
 
 async def remove_container(call: Call) -> Response:
-    engine, query = call.app, call.query
-    if flag(query, "link"):
-        raise Unsupported("links between containers are not built yet")
-    await engine.containers.remove(
-        engine.tenant, call.params["name"], force=flag(query, "force"), volumes=flag(query, "v")
-    )
+    engine, query, name = call.app, call.query, call.params["name"]
+    if flag(query, "link"):  # no container has another name than its own
+        await engine.containers.inspect(engine.tenant, name)
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    await engine.containers.remove(engine.tenant, name, force=flag(query, "force"), volumes=flag(query, "v"))
     return Response(204)
 
 

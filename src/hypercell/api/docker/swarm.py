@@ -36,6 +36,10 @@ async def no_manager(call: Call) -> Reply:
     raise Unavailable(_NO_MANAGER)
 
 
+async def update_volume(call: Call) -> Reply:
+    raise Unavailable("volume update only valid for cluster volumes, but swarm is unavailable")
+
+
 async def leave(call: Call) -> Reply:
     raise Unavailable("This node is not part of a swarm")
 
@@ -45,6 +49,7 @@ def _routes() -> Iterator[Route[Engine]]:
         method, _, pattern = text.partition(" ")
         yield Route(method, pattern, no_manager, max_body=_UNREAD)
     yield Route("POST", "/swarm/leave", leave, max_body=_UNREAD)
+    yield Route("PUT", "/volumes/{name}", update_volume, max_body=_UNREAD)
 
 
 ROUTES: list[Route[Engine]] = list(_routes())

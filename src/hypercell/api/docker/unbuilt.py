@@ -16,7 +16,6 @@ _UNBUILT = {
         "DELETE /containers/{name}/checkpoints/{checkpoint}",
     ],
     "BuildKit": ["POST /build/cancel", "POST /session", "POST /grpc"],
-    "volumes of a swarm": ["PUT /volumes/{name}"],
     "plugins": [
         "GET /plugins/privileges",
         "POST /plugins/pull",

@@ -129,8 +129,12 @@ OPERATIONS: Descriptions = {
     "DELETE /containers/{name}": Operation(
         "Remove a container",
         _DONE,
-        (404, 409, 500, 501),
-        (flag("v", "its anonymous volumes too"), flag("force", "though it runs"), flag("link")),
+        (404, 409, 500),
+        (
+            flag("v", "its anonymous volumes too"),
+            flag("force", "though it runs"),
+            flag("link", "only that name of it, which is a link: there are none"),
+        ),
     ),
     "POST /containers/{name}/exec": Operation(
         "Prepare to run a program in a container",
