@@ -352,6 +352,19 @@ def endpoints_json(view: ContainerView) -> Json:
     return {place.name: endpoint_json(view, place) for place in view.port.places}
 
 
+def ports_json(view: ContainerView) -> list[Json]:
+    if not is_alive(view):
+        return []
+    published = [
+        {"IP": p.host_ip, "PrivatePort": p.container_port, "PublicPort": p.host_port, "Type": p.protocol}
+        for p in view.port.published
+    ]
+    taken = {(port["PrivatePort"], port["Type"]) for port in published}
+    exposed = [(int(number), protocol) for number, _, protocol in (p.partition("/") for p in view.request.exposed)]
+    only_exposed = [{"PrivatePort": n, "Type": protocol} for n, protocol in exposed if (n, protocol) not in taken]
+    return [*published, *only_exposed]
+
+
 def network_settings_json(view: ContainerView) -> Json:
     endpoints = endpoints_json(view)
     ports: Json = {}

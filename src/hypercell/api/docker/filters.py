@@ -24,7 +24,12 @@ class Filters:
         """Raises `InvalidArgument` for malformed JSON and for keys that are not *accepted*."""
         if not text:
             return cls({})
-        document = load_json(text.encode(), "filters")
+        try:
+            document = load_json(text.encode(), "filters")
+        except InvalidArgument as error:
+            raise InvalidArgument("invalid filter", error.message) from None
+        if document is None:
+            return cls({})
         if not isinstance(document, dict):
             raise InvalidArgument("invalid filter")
         parsed = {key: _values(value) for key, value in document.items()}
@@ -79,11 +84,14 @@ class Filters:
         values = set(self.get(key))
         true, false = bool(values & {"1", "true"}), bool(values & {"0", "false"})
         if true == false:
-            raise InvalidArgument(f"invalid filter '{key}=[{' '.join(sorted(values))[:100]}]'")
+            shown = f"=[{' '.join(sorted(values))[:100]}]" if values else ""
+            raise InvalidArgument(f"invalid filter '{key}{shown}'")
         return true
 
 
 def _values(value: object) -> list[str]:
+    if value is None:
+        return []
     if isinstance(value, dict):
         if not all(isinstance(flag, bool) for flag in value.values()):
             raise InvalidArgument("invalid filter")

@@ -30,8 +30,6 @@ OPERATIONS: Descriptions = {
             flag("all", "those that do not run too"),
             integer("limit"),
             flag("size"),
-            text("before"),
-            text("since"),
             filters(
                 "ancestor",
                 "before",
