@@ -173,6 +173,21 @@ class TestUpdate:
         request = (await home.view(ident)).request
         assert (request.memory, request.nano_cpus, request.pids_limit) == (128 << 20, 10**9, 9)
 
+    async def test_shares_change_and_limits_are_lifted_while_it_runs(self, home: House) -> None:
+        ident = await home.run("sleep", "infinity", nano_cpus=10**9 // 2, pids_limit=9, memory_reservation=64 << 20)
+        assert await home.containers.update(T, ident, cpu_shares=512) == []
+        resources = home.machine.guest(ident).containers[ident].resources
+        assert resources["cpu"] == {"quota": 50_000, "period": 100_000, "shares": 512}
+        warned = await home.containers.update(T, ident, nano_cpus=-1, pids_limit=-1, door={"CpuQuota": -1})
+        assert ["until its next start" in warning for warning in warned] == [True]
+        resources = home.machine.guest(ident).containers[ident].resources
+        assert resources["cpu"] == {"quota": -1, "shares": 512} and resources["pids"] == {"limit": -1}
+        await home.reopen()
+        request = (await home.view(ident)).request
+        assert (request.nano_cpus, request.cpu_shares, request.pids_limit) == (0, 512, -1)
+        assert request.door["HostConfig"]["CpuQuota"] == -1
+        assert request.memory_reservation == 64 << 20
+
     async def test_growth_beyond_the_vm_is_unsupported_until_it_stops(self, home: House) -> None:
         ident = await home.run("sleep", "infinity", memory=64 << 20)
         with pytest.raises(Unsupported, match="cannot grow while it runs"):

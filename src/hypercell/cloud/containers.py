@@ -167,13 +167,14 @@ class ContainerService:
         memory_reservation: int = 0,
         pids_limit: int = 0,
         cpuset_cpus: str = "",
+        cpu_shares: int = 0,
+        door: Mapping[str, Any] | None = None,
     ) -> builtins.list[str]:
         container = self._find(tenant, ref)
         resolved = self._views.resolved(container.record)
         most = self._node.capabilities.max_vcpus
-        warnings = await updates.update(
-            *(container, resolved, most, restart, nano_cpus, memory, memory_reservation, pids_limit, cpuset_cpus)
-        )
+        asked = updates.Limits(nano_cpus, memory, memory_reservation, pids_limit, cpuset_cpus, cpu_shares, door or {})
+        warnings = await updates.update(container, resolved, most, restart, asked)
         self._publish(container.record, "update", {})
         return warnings
 

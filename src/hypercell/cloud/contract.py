@@ -340,8 +340,11 @@ class Containers(Protocol):
         memory_reservation: int = 0,
         pids_limit: int = 0,
         cpuset_cpus: str = "",
+        cpu_shares: int = 0,
+        door: Mapping[str, Any] | None = None,
     ) -> builtins.list[str]:
-        """Warnings. `Unsupported` for growth beyond the VM."""
+        """Warnings. 0, or an empty text, leaves a limit as it is; negative CPUs or processes lift it. *door*: members
+        of `HostConfig` in the request's `door`. `Unsupported` for growth beyond the VM."""
 
     async def list(self, tenant: str, all: bool = False, size: bool = False) -> builtins.list[ContainerView]:
         """Newest first; without what only `inspect` shows (`vm`, `waiting`, `trace`)."""

@@ -141,7 +141,7 @@ def resources(resolved: Resolved) -> Json:
         cpu["cpus"] = request.cpuset_cpus
     if cpu:
         found["cpu"] = cpu
-    if request.pids_limit > 0:
+    if request.pids_limit:  # negative: no limit, where there was one
         found["pids"] = {"limit": request.pids_limit}
     return found
 

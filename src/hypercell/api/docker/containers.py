@@ -12,21 +12,19 @@ from hypercell.api.docker.commit import commit_container
 from hypercell.api.docker.container_list import list_containers
 from hypercell.api.docker.container_view import inspect_json
 from hypercell.api.docker.create import parse_create
-from hypercell.api.docker.create.host import parse_restart
 from hypercell.api.docker.create.networking import HOST_GATEWAY
-from hypercell.api.docker.create.refused import refuse_what_is_not_built, warn_of_the_meaningless
-from hypercell.api.docker.create.resources import parse_resources
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.exec import create_exec, inspect_exec, resize_exec, start_exec
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.logs import container_logs
-from hypercell.api.docker.query import flag, json_body, json_fields, number, window
+from hypercell.api.docker.query import flag, json_body, number, window
 from hypercell.api.docker.stats import container_stats
 from hypercell.api.docker.times import parse_timestamp
 from hypercell.api.docker.top import container_top
+from hypercell.api.docker.update import update_container
 from hypercell.api.docker.wait import wait_container
 from hypercell.api.http import UNLIMITED, Response, Route, json_response
-from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, NotFound, Unsupported
+from hypercell.base.errors import Conflict, HypercellError, InvalidArgument, NotFound
 from hypercell.cloud.contract import ContainerRequest, ContainerView
 from hypercell.images import platforms
 
@@ -158,30 +156,6 @@ async def resize_container(call: Call) -> Response:
     rows, columns = window(call.query)
     await call.app.containers.resize(call.app.tenant, call.params["name"], rows, columns)
     return Response(200)
-
-
-async def update_container(call: Call) -> Response:
-    engine = call.app
-    fields = await json_fields(call)
-    refuse_what_is_not_built(fields)
-    warnings = warn_of_the_meaningless(fields)
-    restart = parse_restart(fields)
-    pids = fields.optional_number("PidsLimit")
-    resources = parse_resources(fields)
-    fields.finish()
-    if resources.cpu_shares:
-        raise Unsupported("CpuShares of a container that exists cannot be changed yet")
-    warnings += await engine.containers.update(
-        engine.tenant,
-        call.params["name"],
-        restart=restart,
-        nano_cpus=resources.nano_cpus,
-        memory=resources.memory,
-        memory_reservation=resources.memory_reservation,
-        cpuset_cpus=resources.cpuset_cpus,
-        pids_limit=0 if pids is None else pids if pids > 0 else -1,
-    )
-    return json_response({"Warnings": [*warnings, *resources.warnings]})
 
 
 async def prune_containers(call: Call) -> Response:

@@ -49,6 +49,8 @@ def parse_host_config(fields: Fields, echo: dict[str, Any], warnings: list[str])
     warnings += resources.warnings
     if resources.cpuset_mems:
         echo["CpusetMems"] = resources.cpuset_mems
+    quota = {"CpuPeriod": resources.cpu_period, "CpuQuota": resources.cpu_quota}
+    echo.update({name: value for name, value in quota.items() if value})
     init = fields.optional_flag("Init")
     if init is not None:
         echo["Init"] = init

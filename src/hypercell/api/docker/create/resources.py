@@ -40,6 +40,10 @@ class Resources:
     memory: int
     memory_reservation: int
     nano_cpus: int
+    """What quota and period come to, too."""
+    cpu_period: int
+    cpu_quota: int
+    """Microseconds; 0: none was asked for, negative: no limit."""
     cpu_shares: int
     cpuset_cpus: str
     cpuset_mems: str
@@ -47,29 +51,33 @@ class Resources:
     warnings: tuple[str, ...]
 
 
-def parse_resources(fields: Fields) -> Resources:
-    """Raises `InvalidArgument` in dockerd's words where it has some."""
+def parse_resources(fields: Fields, update: bool = False) -> Resources:
+    """*update*: of a container that has a limit of memory already.
+
+    Raises `InvalidArgument` in dockerd's words where it has some.
+    """
     memory = fields.number("Memory", low=0)
     if 0 < memory < _MINIMUM_MEMORY:
         raise InvalidArgument(
             "Minimum memory limit allowed is 6MB", f"these are {memory} bytes; --memory 512m is 512 MiB"
         )
-    warnings = _check_swap(fields, memory)
+    warnings = _check_swap(fields, memory, update)
     reservation = fields.number("MemoryReservation", low=0)
     shares = fields.number("CpuShares")
     if shares < 0:
         raise InvalidArgument(f"invalid CPU shares ({shares}): value must be a positive integer")
     pids = fields.number("PidsLimit")
     fields.take("KernelMemory")  # dockerd ignores it too, since API 1.42
+    nano, period, quota = _cpu_time(fields)
     cpus, nodes = fields.text("CpusetCpus"), fields.text("CpusetMems")
     parse_set(cpus, "cpuset cpus")
     check_memory_nodes(nodes)
-    return Resources(memory, reservation, _nano_cpus(fields), shares, cpus, nodes, max(pids, 0), tuple(warnings))
+    return Resources(memory, reservation, nano, period, quota, shares, cpus, nodes, max(pids, 0), tuple(warnings))
 
 
-def _check_swap(fields: Fields, memory: int) -> list[str]:
+def _check_swap(fields: Fields, memory: int, update: bool) -> list[str]:
     swap = fields.number("MemorySwap", low=-1)
-    if swap > 0 and memory == 0:
+    if swap > 0 and memory == 0 and not update:
         raise InvalidArgument("You should always set the Memory limit when using Memoryswap limit, see usage")
     if 0 < swap < memory:
         raise InvalidArgument("Minimum memoryswap limit should be larger than memory limit, see usage")
@@ -82,7 +90,8 @@ def _check_swap(fields: Fields, memory: int) -> list[str]:
     return warnings
 
 
-def _nano_cpus(fields: Fields) -> int:
+def _cpu_time(fields: Fields) -> tuple[int, int, int]:
+    """Billionths of a CPU, period and quota."""
     nano = fields.number("NanoCpus", low=0)
     period = fields.number("CpuPeriod", low=0)
     quota = fields.number("CpuQuota")
@@ -93,7 +102,12 @@ def _nano_cpus(fields: Fields) -> int:
         raise InvalidArgument("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")
     if 0 < quota < 1000:
         raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-    return max(quota, 0) * 1_000_000_000 // (period or _DEFAULT_PERIOD) or nano
+    return nano_cpus(quota, period) or nano, period, quota
+
+
+def nano_cpus(quota: int, period: int) -> int:
+    """What a *quota* comes to, 0 for none; without *period*, of the kernel's."""
+    return max(quota, 0) * 1_000_000_000 // (period or _DEFAULT_PERIOD)
 
 
 def parse_disk_size(fields: Fields) -> int:
