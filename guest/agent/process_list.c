@@ -83,11 +83,40 @@ static void append_tty(unsigned number, struct text *answer)
 		text_printf(answer, ",\"tty\":\"?\"");
 }
 
+// What stands behind the name in /proc/<pid>/stat, as proc(5) tells it.
+struct figures {
+	char state;
+	int parent, group, session, tty, foreground;
+	unsigned flags;
+	unsigned long long user, system, start, size;
+	long priority, nice, threads, resident; // the last in pages
+	int processor;
+};
+
+static bool scan_figures(const char *text, struct figures *f)
+{
+	return sscanf(text,
+		      " %c %d %d %d %d %d %u %*u %*u %*u %*u %llu %llu %*d %*d %ld %ld %ld %*d %llu %llu %ld"
+		      " %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d %d",
+		      &f->state, &f->parent, &f->group, &f->session, &f->tty, &f->foreground, &f->flags, &f->user,
+		      &f->system, &f->priority, &f->nice, &f->threads, &f->start, &f->size, &f->resident,
+		      &f->processor) == 16;
+}
+
+static void append_figures(const struct seen *all, size_t n, const struct figures *f, struct text *answer)
+{
+	text_printf(answer, ",\"pgid\":%d,\"sid\":%d,\"tpgid\":%d", inside_of(all, n, f->group),
+		    inside_of(all, n, f->session), f->foreground > 0 ? inside_of(all, n, f->foreground) : -1);
+	text_printf(answer, ",\"cpu_ticks\":%llu,\"start_ticks\":%llu,\"flags\":%u,\"priority\":%ld,\"nice\":%ld",
+		    f->user + f->system, f->start, f->flags, f->priority, f->nice);
+	text_printf(answer, ",\"threads\":%ld,\"processor\":%d,\"vsz\":%llu,\"rss\":%lld", f->threads, f->processor,
+		    f->size, (long long)f->resident * sysconf(_SC_PAGESIZE));
+}
+
 static void append_process(const struct seen *all, size_t n, const struct seen *p, bool first, struct text *answer)
 {
-	char stat[1024], status[4096], state = '?';
-	unsigned long long user = 0, system = 0, start = 0;
-	int parent = 0, tty = 0;
+	char stat[1024], status[4096];
+	struct figures figures = {0};
 
 	if (read_file(p->pid, "stat", stat, sizeof stat) <= 0 || read_file(p->pid, "status", status, sizeof status) <= 0)
 		return; // it has just ended
@@ -96,14 +125,15 @@ static void append_process(const struct seen *all, size_t n, const struct seen *
 	if (name == NULL || rest == NULL || rest < name)
 		return;
 	*rest = '\0';
-	if (sscanf(rest + 1, " %c %d %*d %*d %d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu", &state,
-		   &parent, &tty, &user, &system, &start) != 6)
+	if (!scan_figures(rest + 1, &figures))
 		return;
-	text_printf(answer, "%s{\"pid\":%d,\"ppid\":%d,\"uid\":%ld,\"gid\":%ld,\"cpu_ticks\":%llu,\"start_ticks\":%llu",
-		    first ? "" : ",", p->inside, inside_of(all, n, parent), status_number(status, "\nUid:", 1),
-		    status_number(status, "\nGid:", 1), user + system, start);
-	append_tty((unsigned)tty, answer);
-	text_printf(answer, ",\"state\":\"%c\",\"comm\":", state);
+	text_printf(answer, "%s{\"pid\":%d,\"ppid\":%d,\"uid\":%ld,\"gid\":%ld,\"ruid\":%ld,\"rgid\":%ld", first ? "" : ",",
+		    p->inside, inside_of(all, n, figures.parent), status_number(status, "\nUid:", 1),
+		    status_number(status, "\nGid:", 1), status_number(status, "\nUid:", 0),
+		    status_number(status, "\nGid:", 0));
+	append_figures(all, n, &figures, answer);
+	append_tty((unsigned)figures.tty, answer);
+	text_printf(answer, ",\"state\":\"%c\",\"comm\":", figures.state);
 	text_json_string(answer, name + 1);
 	append_arguments(p->pid, answer);
 	text_printf(answer, "}");
@@ -129,7 +159,8 @@ int process_list(int cgroup, bool namespaced, struct text *answer, struct failur
 		append_process(all, count, &all[i], answer->length == start, answer);
 	if (clock_gettime(CLOCK_BOOTTIME, &up) < 0)
 		return fail_errno(f, "read the clock");
-	text_printf(answer, "],\"uptime_ns\":%lld,\"ticks_per_second\":%ld}", (long long)up.tv_sec * 1000000000 + up.tv_nsec,
-		    sysconf(_SC_CLK_TCK));
+	text_printf(answer, "],\"uptime_ns\":%lld,\"ticks_per_second\":%ld,\"memory_total\":%lld}",
+		    (long long)up.tv_sec * 1000000000 + up.tv_nsec, sysconf(_SC_CLK_TCK),
+		    (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
 	return 0;
 }

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -247,6 +248,8 @@ async def test_windows_are_resized(door: Daemon, client: Client, make: Make) -> 
 
 # Figures
 
+AUX = ["USER", "PID", "%CPU", "%MEM", "VSZ", "RSS", "TTY", "STAT", "START", "TIME", "COMMAND"]
+
 
 async def test_top_shows_the_columns_of_ps(client: Client, make: Make) -> None:
     name = await make("sleep", "60", start=True)
@@ -256,8 +259,29 @@ async def test_top_shows_the_columns_of_ps(client: Client, make: Make) -> None:
     assert answer["Processes"][0][-1] == "sleep 60"
     _, answer = await client.ask("GET", f"/containers/{name}/top?ps_args=-eo%20pid,comm=NAME")
     assert answer["Titles"] == ["PID", "NAME"]
-    assert (await client.ask("GET", f"/containers/{name}/top?ps_args=aux"))[0] == 501
-    assert (await client.ask("GET", f"/containers/{name}/top?ps_args=-o%20comm"))[0] == 400
+    _, answer = await client.ask("GET", f"/containers/{name}/top?ps_args=aux")
+    assert answer["Titles"] == AUX
+    assert answer["Processes"][0][:2] == ["root", "1"]
+    assert answer["Processes"][0][3:8] == ["3.1", "8192", "4096", "?", "Ss"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ("-o comm", 400, "Couldn't find PID field in ps output"),
+        ("-o pid=ID", 400, "Couldn't find PID field in ps output"),
+        ("-o comm=PID", 400, 'specifying "comm=PID" is not allowed'),
+        ("-o odd", 400, 'ps: error: unknown user-defined format specifier "odd"'),
+        ("aux -o pid", 400, "ps: error: conflicting format options"),
+        ("-l", 501, "ps_args '-l' is not built yet"),
+    ],
+)
+async def test_a_top_that_ps_or_docker_refuses_is_refused(
+    client: Client, make: Make, arguments: str, status: int, words: str
+) -> None:
+    name = await make("sleep", "60", start=True)
+    answered, answer = await client.ask("GET", f"/containers/{name}/top?ps_args={quote(arguments)}")
+    assert (answered, answer["message"].startswith(words)) == (status, True)
 
 
 async def read_chunk(stream: Client) -> bytes:

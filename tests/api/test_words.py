@@ -27,9 +27,9 @@ from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.framing import MULTIPLEXED, RAW, frame, media_type
 from hypercell.api.docker.image_list import reference_pattern
 from hypercell.api.docker.patterns import Pattern
+from hypercell.api.docker.ps_columns import clock
 from hypercell.api.docker.pull import pull_reference
 from hypercell.api.docker.times import human_duration, parse_timestamp, rfc3339, rfc3339_fixed
-from hypercell.api.docker.top import clock
 from hypercell.api.http import split_version
 from hypercell.base.durations import parse_duration, show_duration
 from hypercell.base.errors import ExecFailed, InvalidArgument, Unsupported

@@ -96,11 +96,16 @@ async def test_figures_are_told(guest: Guest) -> None:
     assert stats["interfaces"] == []
     assert stats["cpus"] == 1
     assert 64 << 20 < stats["memory_total"] <= 256 << 20
-    rows = (await guest.ask("container.processes", container="c"))["processes"]
+    answer = await guest.ask("container.processes", container="c")
+    rows = answer["processes"]
+    assert answer["memory_total"] == stats["memory_total"]
     assert {row["pid"]: row["ppid"] for row in rows}[1] == 0
     child = {row["ppid"]: row for row in rows}[1]
     assert child["args"] == ["sleep", "1000"]
-    assert (child["uid"], child["tty"]) == (0, "?")
+    assert (child["uid"], child["ruid"], child["rgid"], child["tty"]) == (0, 0, 0, "?")
+    assert (child["pgid"], child["sid"], child["tpgid"]) == (1, 1, -1)
+    assert (child["priority"], child["nice"], child["threads"], child["processor"]) == (20, 0, 1, 0)
+    assert stats["memory_total"] > child["vsz"] >= child["rss"] > 4096
 
 
 async def test_limits_can_be_changed_while_it_runs(guest: Guest) -> None:
@@ -109,6 +114,9 @@ async def test_limits_can_be_changed_while_it_runs(guest: Guest) -> None:
     await guest.ask("container.update", container="c", resources=resources)
     stats = await guest.ask("container.stats", container="c")
     assert (stats["memory"]["limit"], stats["pids"]["limit"]) == (32 << 20, 17)
+    resources = {"pids": {"limit": -1}, "cpu": {"quota": -1, "shares": 512}}
+    await guest.ask("container.update", container="c", resources=resources)
+    assert (await guest.ask("container.stats", container="c"))["pids"]["limit"] == 0
 
 
 async def test_a_paused_container_stands_still(guest: Guest) -> None:

@@ -361,7 +361,7 @@ class Containers(Protocol):
     async def resize(self, tenant: str, ref: str, rows: int, columns: int) -> None: ...
 
     async def top(self, tenant: str, ref: str) -> builtins.list[dict[str, Any]]:
-        """The agent's `container.processes` rows with `cpu_seconds` and `started_ns` added."""
+        """The agent's `container.processes` rows with `cpu_seconds`, `started_ns` and `memory_total` added."""
 
     async def stats(self, tenant: str, ref: str) -> dict[str, Any]:
         """The agent's `container.stats`, with `host` (HostUsage as a dict) added. Empty for one that does not run."""

@@ -23,14 +23,16 @@ async def stats(container: Container) -> Json:
 
 
 async def top(container: Container) -> list[Json]:
-    """The agent's processes, with `cpu_seconds` and `started_ns` (Unix time) computed."""
+    """The agent's processes, with `cpu_seconds` and `started_ns` (Unix time) computed, and `memory_total`."""
     reply = await container.request("container.processes")
     processes, ticks = reply.get("processes"), reply.get("ticks_per_second")
     uptime = reply.get("uptime_ns")
     if not isinstance(processes, list) or not isinstance(ticks, int) or ticks < 1 or not isinstance(uptime, int):
         raise Internal("the guest's list of processes makes no sense")
-    booted = time.time_ns() - uptime
-    return [_row(process, ticks, booted) for process in processes if isinstance(process, dict)]
+    booted, memory = time.time_ns() - uptime, reply.get("memory_total", 0)
+    return [
+        _row(process, ticks, booted) | {"memory_total": memory} for process in processes if isinstance(process, dict)
+    ]
 
 
 def _row(process: Json, ticks: int, booted_ns: int) -> Json:

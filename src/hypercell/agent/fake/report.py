@@ -49,8 +49,13 @@ def stats(container: Container) -> dict[str, Any]:
 def processes(container: Container) -> dict[str, Any]:
     rows = [
         {
-            **_zero("ppid uid gid cpu_ticks start_ticks"),
-            "pid": 1 if process.name == "init" else process.pid,
+            **_zero("ppid uid gid ruid rgid cpu_ticks start_ticks flags nice processor"),
+            **dict.fromkeys(("pid", "pgid", "sid"), 1 if process.name == "init" else process.pid),
+            "tpgid": -1,
+            "priority": 20,
+            "threads": 1,
+            "vsz": 8 * _MIB,
+            "rss": 4 * _MIB,
             "comm": process.args[0].rpartition("/")[2][:15],
             "args": process.args,
             "tty": "pts/0" if process.terminal else "?",
@@ -58,4 +63,4 @@ def processes(container: Container) -> dict[str, Any]:
         }
         for process in container.running()
     ]
-    return {"processes": rows, "uptime_ns": 10**9, "ticks_per_second": 100}
+    return {"processes": rows, "uptime_ns": 10**9, "ticks_per_second": 100, "memory_total": 128 * _MIB}

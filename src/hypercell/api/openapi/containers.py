@@ -104,7 +104,7 @@ OPERATIONS: Descriptions = {
         "Its processes",
         {200: json(named("Processes"))},
         (404, 409, 500, 501),
-        (text("ps_args", "`-ef`, or `-o` with columns"),),
+        (text("ps_args", "of ps: `-ef`, `aux`, `-o` with columns"),),
     ),
     "GET /containers/{name}/changes": Operation(
         "What differs from its image", {200: json(named("Changes"))}, (404, 409, 500, 501, 503)
