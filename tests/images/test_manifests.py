@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypercell.base.errors import InvalidArgument
 from hypercell.images import documents, manifest, platforms
 from hypercell.images.manifest import Index, Manifest
+from hypercell.images.platforms import Platform
 from tests.support.images import DOCKER, OCI, Image, compact, sha256, tar
 from tests.support.images import Index as BuiltIndex
 
@@ -172,3 +173,27 @@ def test_an_index_gives_the_best_platform_that_can_run(wanted: str, offered: lis
 def test_what_is_no_platform_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         platforms.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "has", "serves"),
+    [
+        ("linux/amd64", "linux/amd64", True),
+        ("linux/amd64", "linux/arm64", False),
+        ("linux/amd64", "linux/386", True),
+        ("linux/386", "linux/amd64", False),
+        ("linux/amd64/v2", "linux/amd64", True),
+        ("linux/amd64", "linux/amd64/v3", False),
+        ("linux/arm64", "linux/arm64/v8", True),
+        ("linux/arm64", "linux/arm/v7", True),
+        ("linux/arm/v6", "linux/arm", True),
+        ("linux/arm/v6", "linux/arm/v7", False),
+        ("linux/arm/v7", "linux/arm/v6", True),
+        ("windows/amd64", "linux/amd64", False),
+    ],
+)
+def test_an_image_serves_whatever_runs_what_it_has(wanted: str, has: str, serves: bool) -> None:
+    def written(text: str) -> Platform:
+        return Platform(*text.split("/"))
+
+    assert platforms.serves(written(wanted), written(has)) is serves

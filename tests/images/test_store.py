@@ -410,3 +410,13 @@ async def test_an_image_that_is_tagged_while_images_are_pruned_stays(
     assert (await store.prune("default", lambda image: False))[0] == []
     assert (await store.get("default", image.id)).tags == ("given:1", *tags)
     assert (await store.root(image.id)).path.exists()
+
+
+async def test_the_sizes_of_layers_are_kept_and_0_for_those_that_came_before_they_were(
+    store: ImageStore, database: Database
+) -> None:
+    image = await put(store, Image([tar({"a": b"1"}), tar({"b": b"2" * 5000, "c": b"3"})]))
+    assert await store.layer_sizes("default", image.id) == [1, 5001]
+    assert await store.layer_sizes("somebody", image.id) == []
+    await database.run(lambda tx: tx.execute("UPDATE layer_facts SET content_bytes = NULL WHERE content_bytes = 1"))
+    assert await store.layer_sizes("default", image.id) == [0, 5001]

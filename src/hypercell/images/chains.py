@@ -64,7 +64,8 @@ class ChainStore:
             if known is not None and self.find(chain_id):
                 return known
             stats = await self._build(chain_id, layers, progress)
-            await self._db.run(lambda tx: metadata.know(tx, layers, chain_id, stats.content_bytes))
+            sizes = stats.layer_content_bytes
+            await self._db.run(lambda tx: metadata.know(tx, layers, sizes, chain_id, stats.content_bytes))
             return stats.content_bytes
 
     async def _build(

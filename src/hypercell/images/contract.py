@@ -204,6 +204,9 @@ class Images(Protocol):
 
     async def list(self, tenant: str) -> builtins.list[Image]: ...
     async def get(self, tenant: str, reference: str) -> Image: ...
+    async def layer_sizes(self, tenant: str, image_id: str) -> builtins.list[int]:
+        """Bytes that each layer takes unpacked, lowest first; 0 for one that was read before this was counted."""
+
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None: ...
 
     async def remove(

@@ -56,8 +56,8 @@ class Layer:
 
 
 _KNOW_LAYER = (
-    "INSERT INTO layer_facts (digest, diff_id) VALUES (?, ?)"
-    " ON CONFLICT (digest) DO UPDATE SET diff_id = excluded.diff_id"
+    "INSERT INTO layer_facts (digest, diff_id, content_bytes) VALUES (?, ?, ?)"
+    " ON CONFLICT (digest) DO UPDATE SET diff_id = excluded.diff_id, content_bytes = excluded.content_bytes"
 )
 _SELECT = "SELECT id, config, chain_id, size, created_ns, last_tagged_ns FROM images WHERE tenant = ?"
 
@@ -272,10 +272,12 @@ def owns(tx: Transaction, tenant: str, digest: Digest) -> bool:
     return found is not None
 
 
-def know(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_id: Digest, content_bytes: int) -> None:
-    """Keep what reading the layers, (digest, diff id) each, has shown."""
-    for digest, diff_id in layers:
-        tx.execute(_KNOW_LAYER, (digest, diff_id))
+def know(
+    tx: Transaction, layers: Iterable[tuple[Digest, Digest]], sizes: Iterable[int], chain_id: Digest, content_bytes: int
+) -> None:
+    """Keep what reading the layers, (digest, diff id) each, has shown; *sizes*: what each takes unpacked."""
+    for (digest, diff_id), size in zip(layers, sizes, strict=True):
+        tx.execute(_KNOW_LAYER, (digest, diff_id, size))
     tx.execute(
         "INSERT INTO chain_facts (chain_id, content_bytes) VALUES (?, ?)"
         " ON CONFLICT (chain_id) DO UPDATE SET content_bytes = excluded.content_bytes",
@@ -291,6 +293,17 @@ def known_size(tx: Transaction, layers: Iterable[tuple[Digest, Digest]], chain_i
             return None
     row = tx.execute("SELECT content_bytes FROM chain_facts WHERE chain_id = ?", (chain_id,)).fetchone()
     return row[0] if row is not None and type(row[0]) is int else None
+
+
+def layer_sizes(tx: Transaction, tenant: str, image_id: str) -> list[int]:
+    """What each layer of an image takes unpacked, lowest first; 0 for one that was read before this was counted."""
+    rows = tx.execute(
+        "SELECT fact.content_bytes FROM image_layers AS layer LEFT JOIN layer_facts AS fact"
+        " ON fact.digest = layer.digest AND fact.diff_id = layer.diff_id"
+        " WHERE layer.tenant = ? AND layer.image_id = ? ORDER BY layer.position",
+        (tenant, image_id),
+    )
+    return [row[0] if type(row[0]) is int and row[0] >= 0 else 0 for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

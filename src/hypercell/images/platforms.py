@@ -91,3 +91,17 @@ def choose(wanted: Platform, offered: Iterable[Platform | None]) -> int | None:
             if entry == candidate:
                 return position
     return next((position for position, entry in enumerate(entries) if entry is None), None)
+
+
+def serves(wanted: Platform, has: Platform) -> bool:
+    """Whether an image that says it is for *has* counts as one for *wanted*: what runs there does, 32-bit code on a
+    64-bit processor of its family too; an image that tells no variant does for any."""
+    target = normalise(wanted.os, wanted.architecture, wanted.variant)
+    own = normalise(has.os, has.architecture, has.variant)
+    if (own.os, own.architecture) == (target.os, target.architecture) and not has.variant:
+        return True
+    if target.architecture == "amd64" and own == Platform(target.os, "386"):
+        return True
+    if target == Platform(target.os, "arm64") and own.architecture == "arm":
+        return own in acceptable(Platform(target.os, "arm", "v8"))
+    return own in acceptable(target)

@@ -251,6 +251,9 @@ class ImageStore:
             raise metadata.damaged(record.id, record.damage)
         return self._image(record, parent)
 
+    async def layer_sizes(self, tenant: str, image_id: str) -> builtins.list[int]:
+        return await self._db.look(lambda tx: metadata.layer_sizes(tx, tenant, image_id))
+
     async def tag(self, tenant: str, reference: str, repository: str, tag: str) -> None:
         name = lookup.name_of(_repository(repository, tag))
         now = time.time_ns()

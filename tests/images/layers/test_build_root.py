@@ -33,7 +33,7 @@ from hypercell.images.layers import (
 )
 from tests.images.layers.conftest import digest
 from tests.images.layers.erofs_image import ErofsImage
-from tests.images.layers.tarballs import archive, file, symlink
+from tests.images.layers.tarballs import archive, directory, file, link, symlink
 
 
 def source(tmp_path: Path, layer: bytes, diff_id: str = "") -> LayerSource:
@@ -67,6 +67,15 @@ async def test_layers_become_one_read_only_file(tmp_path: Path, roots: Path) -> 
     assert stats.image_bytes == (roots / "root").stat().st_size and stats.disk_bytes > 0
     assert told == [(i, s.blob.stat().st_size) for i, s in enumerate(sources)]
     assert names(roots) == ["root"]
+
+
+async def test_a_layers_size_is_that_of_what_it_brings(tmp_path: Path, roots: Path) -> None:
+    first = archive(file(b"a", b"x" * 5000), file(b"a", b"x" * 700), symlink(b"s", b"target"), link(b"h", b"a"))
+    second = archive(file(b".wh.a"), file(b"b", b"y" * 30), directory(b"d"))
+    sources = [source(tmp_path, layer) for layer in (first, second, archive())]
+    stats = await build_root(sources, roots / "root")
+    assert stats.layer_content_bytes == (706, 30, 0)
+    assert stats.content_bytes == 730
 
 
 async def test_an_output_that_exists_is_replaced_whole(tmp_path: Path, roots: Path) -> None:

@@ -17,6 +17,7 @@ _ACCEPTED = frozenset(("before", "dangling", "label", "reference", "since", "unt
 
 
 async def list_images(call: Call) -> Response:
+    """`manifests` adds nothing: as in dockerd's store of graph drivers, an image is one platform's."""
     engine = call.app
     filters = Filters.parse(call.query.get("filters"), _ACCEPTED)
     patterns = [reference_pattern(value) for value in filters.get("reference")]
@@ -27,7 +28,7 @@ async def list_images(call: Call) -> Response:
     dangling = filters.flag("dangling", False)
     shown = []
     images = await engine.images.list(engine.tenant)
-    shared = shared_sizes(images) if flag(call.query, "shared-size") else {}
+    shared = shared_sizes(images) if call.version >= (1, 42) and flag(call.query, "shared-size") else {}
     for image in sorted(images, key=lambda image: -image.created_ns):
         if not oldest < image.created_ns < newest or not filters.labels(image.config.labels):
             continue

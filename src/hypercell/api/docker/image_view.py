@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from hypercell.api.docker.times import parse_timestamp, rfc3339
 from hypercell.api.http import Version
 from hypercell.base.durations import SECOND
+from hypercell.base.errors import Internal
 from hypercell.images.contract import Image, ImageConfig
 
 Json = dict[str, Any]
@@ -111,26 +112,31 @@ def config_json(config: ImageConfig, version: Version) -> Json:
     return _BEFORE_1_50 | document if version < (1, 50) else document
 
 
-def history_json(image: Image) -> list[Json]:
-    """Newest first. Sizes of single layers are not known, only the whole: it is shown where there is one layer."""
+def history_json(family: Sequence[Image], layer_sizes: Sequence[int]) -> list[Json]:
+    """Newest first. *family*: the image and those that it was made of here, nearest first, of which each step that is
+    still here has its id. *layer_sizes*: lowest first."""
+    image = family[0]
+    known = layer_sizes if len(image.diff_ids) > 1 else [image.size]
+    sizes = iter(known)
     entries: list[Json] = []
-    layer_size = image.size if len(image.diff_ids) == 1 else 0
     for step in image.config.history:
-        empty = step.get("empty_layer") is True
+        size = 0 if step.get("empty_layer") is True else next(sizes, None)
+        if size is None:
+            raise Internal("too many non-empty layers in History section", "the image's config is wrong")
         entries.append(
             {
                 "Id": "<missing>",
                 "Created": _created(step),
                 "CreatedBy": _text(step, "created_by"),
                 "Tags": None,
-                "Size": 0 if empty else layer_size,
+                "Size": size,
                 "Comment": _text(step, "comment"),
             }
         )
-    if not entries:
-        entries = [{"Created": image.created_ns // SECOND, "CreatedBy": "", "Size": image.size, "Comment": ""}]
-    entries[-1] |= {"Id": image.id, "Tags": list(image.tags) or None}
-    return entries[::-1]
+    entries.reverse()
+    for entry, member in zip(entries, family, strict=False):
+        entry |= {"Id": member.id, "Tags": list(member.tags) or None}
+    return entries
 
 
 def _created(step: Mapping[str, Any]) -> int:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+from hypercell.api.docker import platform_query
 from hypercell.api.docker.build import build_image
 from hypercell.api.docker.containers import prune_until
-from hypercell.api.docker.documents import Fields, load_json
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.image_events import publish
@@ -18,7 +19,7 @@ from hypercell.api.docker.pull import create_image
 from hypercell.api.docker.push import push_image
 from hypercell.api.docker.query import flag
 from hypercell.api.http import UNLIMITED, Response, Route, StreamResponse, json_response
-from hypercell.base.errors import InvalidArgument, Unsupported
+from hypercell.base.errors import HypercellError, InvalidArgument, Unsupported
 from hypercell.images import platforms, reference
 from hypercell.images.contract import Image, ProgressSink
 
@@ -26,16 +27,26 @@ _PRUNE_FILTERS = frozenset(("dangling", "label", "label!", "until"))
 
 
 async def inspect_image(call: Call) -> Response:
-    if flag(call.query, "manifests"):
-        raise Unsupported("manifests of images are not built yet")
-    engine = call.app
-    return json_response(inspect_json(await engine.images.get(engine.tenant, call.params["name"]), call.version))
+    """`manifests` adds nothing: as in dockerd's store of graph drivers, an image is one platform's."""
+    engine, name = call.app, call.params["name"]
+    platform = platform_query.asked_for(call, since=(1, 49))
+    if platform is not None and flag(call.query, "manifests"):
+        raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
+    image = await engine.images.get(engine.tenant, name)
+    platform_query.require(image, name, platform)
+    return json_response(inspect_json(image, call.version))
 
 
 async def image_history(call: Call) -> Response:
-    engine = call.app
-    image = await engine.images.get(engine.tenant, call.params["name"])
-    return json_response(history_json(image))
+    engine, name = call.app, call.params["name"]
+    platform = platform_query.asked_for(call, since=(1, 48))
+    image = await engine.images.get(engine.tenant, name)
+    platform_query.require(image, name, platform)
+    family = [image]
+    with suppress(HypercellError):  # a parent that has gone, or cannot be read: what is older has no id then
+        while family[-1].parent and len(family) < len(image.config.history):
+            family.append(await engine.images.get(engine.tenant, family[-1].parent))
+    return json_response(history_json(family, await engine.images.layer_sizes(engine.tenant, image.id)))
 
 
 async def tag_image(call: Call) -> Response:
@@ -143,9 +154,8 @@ async def load_images(call: Call) -> StreamResponse:
 def _check_platforms(call: Call) -> None:
     """`platform` of save and load (JSON in these): only the one that we keep."""
     for text in call.query.all("platform"):
-        fields = Fields(load_json(text.encode(), "platform"), "platform")
-        wanted = platforms.normalise(fields.text("os"), fields.text("architecture"), fields.text("variant"))
-        if platforms.host() != wanted:
+        wanted = platform_query.decode(text)
+        if platforms.host() != platforms.normalise(wanted.os, wanted.architecture, wanted.variant):
             raise Unsupported(f"platform {wanted} is not built yet", "images are kept for one platform")
 
 

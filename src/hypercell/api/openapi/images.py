@@ -32,6 +32,7 @@ OPERATIONS: Descriptions = {
         (
             flag("all", "the steps of builds too"),
             flag("shared-size", "say how much of each is others' too"),
+            flag("manifests", "adds nothing: an image is kept for one platform"),
             filters("before", "dangling", "label", "reference", "since", "until"),
             text("filter", "before API 1.41"),
         ),
@@ -109,9 +110,20 @@ OPERATIONS: Descriptions = {
     ),
     "GET /images/{name}/get": Operation("An archive of one image", {200: raw(_TAR)}, (404, 501), (_PLATFORMS,)),
     "GET /images/{name}/json": Operation(
-        "Inspect an image", {200: json(named("ImageInspection"))}, (404, 501), (flag("manifests"),)
+        "Inspect an image",
+        {200: json(named("ImageInspection"))},
+        (404,),
+        (
+            flag("manifests", "adds nothing: an image is kept for one platform"),
+            text("platform", "JSON: os, architecture, variant; 404 unless the image is for it"),
+        ),
     ),
-    "GET /images/{name}/history": Operation("How an image was made", {200: json(named("History"))}, (404,)),
+    "GET /images/{name}/history": Operation(
+        "How an image was made",
+        {200: json(named("History"))},
+        (404, 500),
+        (text("platform", "JSON: os, architecture, variant; 404 unless the image is for it"),),
+    ),
     "POST /images/{name}/push": Operation(
         "Push an image to the registry that its name gives",
         {200: _PROGRESS},

@@ -66,6 +66,8 @@ class RootStats:
     """What it takes on disk; less than `image_bytes` where it has holes."""
     layer_bytes: tuple[int, ...]
     """Uncompressed size of each layer's archive."""
+    layer_content_bytes: tuple[int, ...]
+    """What each layer takes unpacked by itself, as docker counts it: its files, each once, and targets of symlinks."""
 
 
 ProgressCallback = Callable[[int, int], None]

@@ -36,6 +36,8 @@ class Merger:
         self.tree = Tree(limits, self._freed)
         self.content_bytes = 0
         """Sizes of the regular files that are there."""
+        self.layer_bytes = 0
+        """Of the files that the last layer brought, and lengths of its symlinks' targets."""
         self._spool = spool
         self._limits = limits
         self._members = 0
@@ -43,6 +45,7 @@ class Merger:
     def apply(self, archive: TarReader) -> None:
         """One layer, to the end of its archive."""
         self.tree.begin_layer()
+        self.layer_bytes = 0
         for member in archive:
             self._members += 1
             if self._members > self._limits.members:
@@ -53,6 +56,8 @@ class Merger:
         self._spool.punch()
 
     def _freed(self, inode: Inode) -> None:
+        if inode.layer == self.tree.layer:  # the layer has replaced what it brought itself
+            self.layer_bytes -= _size(inode)
         if inode.content is not None:
             self.content_bytes -= inode.content.size
             self._spool.free(inode.content)
@@ -95,6 +100,7 @@ class Merger:
             inode.target = _symlink_target(member)
         elif member.kind in ("char", "block"):
             inode.rdev = _device(member)
+        self.layer_bytes += _size(inode)
         self.tree.put(path, inode, member.name)
 
     def _file(self, inode: Inode, member: Member, archive: TarReader) -> None:
@@ -122,6 +128,10 @@ class Merger:
         if total > self._limits.xattr_bytes:
             raise LimitExceeded(f"more than {self._limits.xattr_bytes} bytes of xattrs", member.name)
         return tuple(kept)
+
+
+def _size(inode: Inode) -> int:
+    return inode.content.size if inode.content is not None else len(inode.target)
 
 
 def _symlink_target(member: Member) -> bytes:

@@ -77,6 +77,9 @@ def _stats(answer: dict[str, Any], layers: Sequence[LayerSource]) -> RootStats:
     try:
         if "stats" in answer:
             stats = answer["stats"]
+            content = tuple(int(size) for size in stats["layer_content_bytes"])
+            if len(content) != len(layers):
+                raise ValueError("not as many sizes as layers")
             return RootStats(
                 chain_id=chain_id([layer.diff_id for layer in layers]),
                 inodes=int(stats["inodes"]),
@@ -84,6 +87,7 @@ def _stats(answer: dict[str, Any], layers: Sequence[LayerSource]) -> RootStats:
                 image_bytes=int(stats["image_bytes"]),
                 disk_bytes=int(stats["disk_bytes"]),
                 layer_bytes=tuple(int(size) for size in stats["layer_bytes"]),
+                layer_content_bytes=content,
             )
         error = answer["error"]
         kind, message = str(error["kind"]), str(error["message"])[:_TEXT]

@@ -38,6 +38,11 @@ class Tree:
         self._relinked: set[tuple[int, bytes]] = set()
         """Names (id of the directory, name) that this layer gave to files of lower layers."""
 
+    @property
+    def layer(self) -> int:
+        """The number of the layer that is being applied; `Inode.layer` tells to which a file belongs."""
+        return self._layer
+
     def begin_layer(self) -> None:
         self._layer += 1
         self._relinked = set()

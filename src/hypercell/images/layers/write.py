@@ -81,9 +81,11 @@ def write_root(
     spool = Spool(image_fd, scratch_fd, limits.image_bytes)
     merger = Merger(spool, limits)
     sizes: list[int] = []
+    contents: list[int] = []
     try:
         for index, (stream, diff_id) in enumerate(layers):
             sizes.append(_merge(merger, _Layer(index, stream, limits, progress), diff_id))
+            contents.append(merger.layer_bytes)
         written = ImageWriter(image_fd, spool, uuid.uuid5(_NAMESPACE, chain).bytes).write(merger.tree.root)
     except ImageFull as error:
         raise LimitExceeded(str(error)) from error
@@ -100,6 +102,7 @@ def write_root(
         image_bytes=written.image_bytes,
         disk_bytes=os.fstat(image_fd).st_blocks * 512,
         layer_bytes=tuple(sizes),
+        layer_content_bytes=tuple(contents),
     )
 
 
