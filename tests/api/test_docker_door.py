@@ -504,8 +504,14 @@ async def test_an_archive_that_is_none_is_an_error_in_the_stream(client: Client)
 
 
 async def test_a_pull_that_cannot_begin_is_an_error_of_its_own(client: Client) -> None:
-    for query in ("fromImage=UPPER", "fromImage=a%20b&tag=x", "fromImage=x", "", "fromSrc=http://x"):
-        assert (await client.ask("POST", f"/images/create?{query}"))[0] in (400, 501)
+    for query in (
+        "fromImage=UPPER",
+        "fromImage=a%20b&tag=x",
+        "fromImage=x&tag=1&platform=a/b/c/d",
+        "",
+        "fromSrc=ftp://x",
+    ):
+        assert (await client.ask("POST", f"/images/create?{query}"))[0] == 400
     headers = {"X-Registry-Auth": "!!!"}
     assert (await client.ask("POST", "/images/create?fromImage=a&tag=1", headers=headers))[0] == 400
 

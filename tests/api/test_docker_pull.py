@@ -64,6 +64,17 @@ async def test_the_docker_cli_pulls_and_runs(registry: Registry, door: Daemon) -
     assert "Digest: sha256:" in said.stdout + said.stderr
 
 
+async def test_the_docker_cli_pulls_all_tags(registry: Registry, door: Daemon, client: Client) -> None:
+    for tag in ("1", "2"):
+        registry.push(f"several:{tag}", busybox())
+    name = f"{registry.host}/several"
+    said = await asyncio.to_thread(door.docker, "pull", "--all-tags", name)
+    assert f"1: Pulling from {name}" in said.stdout and f"2: Pulling from {name}" in said.stdout
+    assert f"Status: Downloaded newer image for {name}" in said.stdout
+    _, image = await client.ask("GET", f"/images/{name}:2/json")
+    assert {f"{name}:1", f"{name}:2"} <= set(image["RepoTags"])
+
+
 @pytest.mark.parametrize("what", ["busybox:nosuchtag", "nosuchrepository:latest"])
 async def test_what_the_registry_does_not_have_is_not_found(registry: Registry, client: Client, what: str) -> None:
     name, _, tag = what.partition(":")

@@ -32,7 +32,7 @@ from hypercell.api.docker.pull import pull_reference
 from hypercell.api.docker.times import human_duration, parse_timestamp, rfc3339, rfc3339_fixed
 from hypercell.api.http import split_version
 from hypercell.base.durations import parse_duration, show_duration
-from hypercell.base.errors import ExecFailed, InvalidArgument, Unsupported
+from hypercell.base.errors import ExecFailed, InvalidArgument
 from hypercell.images.contract import Credentials
 
 SECOND = 1_000_000_000
@@ -297,12 +297,13 @@ async def test_a_bomb_comes_in_bounded_pieces() -> None:
     ],
 )
 def test_names_to_pull(name: str, tag: str, expected: str) -> None:
-    assert pull_reference(name, tag) == expected
+    assert pull_reference(name, tag).familiar == expected
 
 
 def test_all_tags_are_not_taken_for_the_latest() -> None:
-    with pytest.raises(Unsupported, match="all tags"):
-        pull_reference("busybox", "")
+    for name in ("busybox", "busybox:"):
+        wanted = pull_reference(name, "")
+        assert (wanted.familiar, wanted.tag, wanted.digest) == ("busybox", "", None)
 
 
 def test_credentials_are_taken_from_the_header() -> None:

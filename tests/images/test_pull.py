@@ -16,14 +16,15 @@ import pytest
 from hypercell.base import config as settings
 from hypercell.base.config import Config
 from hypercell.base.db import Database
-from hypercell.base.errors import NoSpace, NotFound, Unauthorized, Unavailable
+from hypercell.base.errors import InvalidArgument, NoSpace, NotFound, Unauthorized, Unavailable
 from hypercell.images.contract import Credentials, Progress
 from hypercell.images.registries import RegistryClient
+from hypercell.images.registry import tags as listing
 from hypercell.images.store import ImageStore, open_store
 from tests.images.certificates import Certificate, make_certificate
 from tests.images.conftest import QUICK
 from tests.images.fake_registry import FakeRegistry, Request, answer
-from tests.support.images import Image, Index, busybox, sha256, tar, write_layout
+from tests.support.images import Image, Index, busybox, compact, sha256, tar, write_layout
 from tests.support.registry import Registry, running_registry
 
 OUTSIDE = "198.51.100.7"
@@ -96,6 +97,94 @@ async def test_an_index_gives_the_platform_that_was_asked_for(store: ImageStore,
         assert f"{registry.host}/multi@{sha256(index.manifest)}" in pulled.digests
     with pytest.raises(NotFound, match="no matching manifest for linux/s390x"):
         await pull(store, name, "linux/s390x")
+
+
+async def test_a_name_without_a_choice_gives_what_there_is_and_says_so(store: ImageStore, registry: Registry) -> None:
+    name = registry.push("single:1", TWO_LAYERS)
+    told: list[Progress] = []
+    pulled = await store.pull("default", name, "linux/arm64", None, told.append)
+    assert pulled.id == TWO_LAYERS.id
+    assert told[-1].status == (
+        f"WARNING: image with reference {name} was found but its platform (linux/amd64) does not match"
+        " the specified platform (linux/arm64)"
+    )
+    told.clear()
+    await store.pull("default", name, "linux/amd64", None, told.append)
+    assert told[-1].status.startswith("Status: ")
+
+
+async def test_all_tags_of_a_repository_are_pulled(store: ImageStore, registry: Registry) -> None:
+    first = Image([tar({"a": b"first"})])
+    names = [registry.push(f"several:{tag}", image) for tag, image in (("1", first), ("2", TWO_LAYERS), ("3", first))]
+    repository = names[0].removesuffix(":1")
+    told: list[Progress] = []
+    images = await store.pull_all("default", repository, "", None, told.append)
+    assert sorted(image.id for image in images) == sorted([first.id, TWO_LAYERS.id, first.id])
+    assert {tag for image in await store.list("default") for tag in image.tags} == set(names)
+    pulling = [step.id for step in told if step.status == f"Pulling from {repository}"]
+    assert sorted(pulling) == ["1", "2", "3"]
+    assert sum(step.status.startswith("Digest: ") for step in told) == 3
+    assert [step.status for step in told if step.status.startswith("Status: ")] == [
+        f"Status: Downloaded newer image for {repository}"
+    ]
+    told.clear()
+    await store.pull_all("default", repository, "", None, told.append)
+    assert told[-1].status == f"Status: Image is up to date for {repository}"
+
+
+async def test_tags_of_a_repository_that_is_not_there_are_not_found(store: ImageStore, registry: Registry) -> None:
+    with pytest.raises(NotFound, match="not found"):
+        await store.pull_all("default", f"{registry.host}/nosuch", "", None, lambda _: None)
+
+
+def paged(server: FakeRegistry, pages: dict[str, tuple[list[str], str]]) -> None:
+    """Pages of tags by query, each with its `Link`."""
+
+    async def handler(request: Request, writer: asyncio.StreamWriter) -> None:
+        tags, link = pages[request.query]
+        answer(writer, 200, compact({"name": "x", "tags": tags}), {"Link": link})
+
+    server.on("/v2/paged/tags/list", handler)
+
+
+async def test_a_list_of_tags_has_pages(store: ImageStore) -> None:
+    async with FakeRegistry() as server:
+        for tag in ("a", "b", "c"):
+            server.put("paged", tag, TWO_LAYERS)
+        absolute = f"http://{server.host}/v2/paged/tags/list?last=b"
+        paged(
+            server,
+            {
+                "": (["a"], '</v2/paged/tags/list?last=a&n=1>; rel="next"'),
+                "last=a&n=1": (["b", "a"], f'<{absolute}>; rel="next"'),
+                "last=b": (["c"], ""),
+            },
+        )
+        images = await store.pull_all("default", f"{server.host}/paged", "", None, lambda _: None)
+    assert len(images) == 3
+    assert {tag.rpartition(":")[2] for image in images for tag in image.tags} == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "link", "words"),
+    [
+        (["a"], '</v2/paged/tags/list>; rel="next"', "more than 3 pages"),
+        (["a"], '<http://127.0.0.2:5/v2/paged/tags/list>; rel="next"', "go on elsewhere"),
+        (["a"], '<http://[::1>; rel="next"', "go on elsewhere"),
+        ([f"t{number}" for number in range(6)], "", "more than 5 tags"),
+        (["a/../b"], "", "invalid tag format"),
+    ],
+)
+async def test_a_list_of_tags_has_an_end_and_holds_tags(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch, tags: list[str], link: str, words: str
+) -> None:
+    monkeypatch.setattr(listing, "MAX_PAGES", 3)
+    monkeypatch.setattr(listing, "MAX_TAGS", 5)
+    async with FakeRegistry() as server:
+        paged(server, {"": (tags, link)})
+        with pytest.raises(InvalidArgument, match=words):
+            await store.pull_all("default", f"{server.host}/paged", "", None, lambda _: None)
+    assert await store.list("default") == []
 
 
 async def test_an_image_is_found_by_the_digest_it_was_pulled_by(store: ImageStore, registry: Registry) -> None:

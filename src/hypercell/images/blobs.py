@@ -229,11 +229,16 @@ def sync_directory(directory: Path) -> None:
 
 def allocated(directory: Path) -> int:
     """Bytes that the files of *directory* take on disk."""
-    total = 0
+    return sum(allocations(directory).values())
+
+
+def allocations(directory: Path, suffix: str = "") -> dict[str, int]:
+    """By digest, the bytes that each `<hex><suffix>` of *directory* takes on disk."""
+    found: dict[str, int] = {}
     for entry in os.scandir(directory):
         with contextlib.suppress(FileNotFoundError):
-            total += entry.stat(follow_symlinks=False).st_blocks * 512
-    return total
+            found["sha256:" + entry.name.removesuffix(suffix)] = entry.stat(follow_symlinks=False).st_blocks * 512
+    return found
 
 
 @contextlib.contextmanager

@@ -71,6 +71,40 @@ class RootImage:
 
 
 @dataclass(frozen=True, slots=True)
+class CachedStep:
+    """A nameless image that a step of a build made, which no container and no build uses now."""
+
+    image: Image
+    used_ns: int
+    """When a build last made it or took it from the cache."""
+    shared: bool
+    """An image that is not in the cache was made of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much of the cache of builds is to stay, in bytes of the disk; 0 says nothing."""
+
+    reserved: int = 0
+    """So much may always stay."""
+    most: int = 0
+    """No more than this."""
+    free: int = 0
+    """No more than leaves so much of the disk free."""
+
+    def keep(self, used: int, free: int) -> int | None:
+        """How much of what is *used* may stay, with *free* bytes free now; None: nothing need stay."""
+        if not (self.reserved or self.most or self.free):
+            return None
+        lacking = max(self.free - free, 0) if self.free else 0
+        if self.free and not lacking and not self.most:
+            return used
+        stays = min(self.most or used, used - lacking) if lacking else self.most
+        stays = max(stays, self.reserved)
+        return stays if stays > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
     """What an image says that is made of another."""
 
@@ -164,6 +198,11 @@ class Images(Protocol):
         self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
     ) -> Image: ...
 
+    async def pull_all(
+        self, tenant: str, repository: str, platform: str, credentials: Credentials | None, progress: ProgressSink
+    ) -> builtins.list[Image]:
+        """All tags of a repository, one after the other. What came before a failure stays."""
+
     async def load(
         self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink
     ) -> builtins.list[tuple[Image, str]]:
@@ -217,10 +256,10 @@ class Images(Protocol):
     async def prune(self, tenant: str, keep: Callable[[Image], bool]) -> tuple[builtins.list[tuple[str, str]], int]: ...
 
     async def prune_steps(
-        self, tenant: str, everything: bool, keep: Callable[[Image], bool]
+        self, tenant: str, wanted: Callable[[CachedStep], bool], room: Room
     ) -> tuple[builtins.list[tuple[str, str]], int]:
-        """The nameless images that steps of builds made; without *everything*, none that others were made of and that
-        would be found again by a build of these."""
+        """Of the cache of builds what is *wanted*, the least recently used first, until no more is there than *room*
+        says. None goes before what was made of it in the cache. What went, as of `remove`, and the bytes freed."""
 
     async def root(self, image_id: str) -> RootImage:
         """The merged root file of an image that is here; built on the spot if it was lost."""

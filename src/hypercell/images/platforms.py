@@ -105,3 +105,11 @@ def serves(wanted: Platform, has: Platform) -> bool:
     if target == Platform(target.os, "arm64") and own.architecture == "arm":
         return own in acceptable(Platform(target.os, "arm", "v8"))
     return own in acceptable(target)
+
+
+def mismatch(name: str, has: Platform, wanted: Platform) -> str:
+    """dockerd's words for an image that is there for another platform."""
+    return (
+        f"image with reference {name} was found but its platform ({has}) does not match"
+        f" the specified platform ({wanted})"
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -19,13 +20,14 @@ from hypercell.base.config import Config
 from hypercell.base.db import Database, Transaction
 from hypercell.base.errors import HypercellError, Internal, InvalidArgument, NoSpace, NotFound
 from hypercell.base.ids import short
-from hypercell.images import chains, committing, lineage, lookup, metadata, platforms, removal, saving
+from hypercell.images import chains, committing, lineage, lookup, metadata, platforms, removal, saving, step_cache
 from hypercell.images import config as image_config
 from hypercell.images.archives import contents, rootfs, spool, writer
 from hypercell.images.archives.bridge import read_in_thread
-from hypercell.images.blobs import BlobStore, Lease
+from hypercell.images.blobs import BlobStore, Lease, allocations
 from hypercell.images.chains import ChainStore
 from hypercell.images.contract import (
+    CachedStep,
     Credentials,
     Image,
     ImageConfig,
@@ -33,12 +35,14 @@ from hypercell.images.contract import (
     ProgressSink,
     Pushed,
     Revision,
+    Room,
     RootImage,
 )
 from hypercell.images.digests import Digest
 from hypercell.images.ingredients import Ingredients
 from hypercell.images.manifest import Descriptor
 from hypercell.images.metadata import Name, Record
+from hypercell.images.platforms import Platform
 from hypercell.images.possessions import Possessions
 from hypercell.images.reference import Reference
 from hypercell.images.reference import parse as parse_reference
@@ -47,6 +51,7 @@ from hypercell.images.threads import in_thread
 
 if TYPE_CHECKING:
     from hypercell.images.registry.pull import Pulled
+    from hypercell.images.registry.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -92,16 +97,41 @@ class ImageStore:
         self, tenant: str, reference: str, platform: str, credentials: Credentials | None, progress: ProgressSink
     ) -> Image:
         # Only here: the HTTP client takes 20 MB, which a daemon that pulls nothing need not have.
+        from hypercell.images.registry.source import Source
+
+        name, wanted = parse_reference(reference).or_latest(), platforms.parse(platform)
+        async with Source(self._config, name, credentials, self._limits) as source:
+            image, is_news = await self._pull(tenant, source, name, wanted, progress)
+        _tell_end(name.familiar, is_news, progress)
+        if platform:
+            _warn_of_platform(image, name, wanted, progress)
+        return image
+
+    async def pull_all(
+        self, tenant: str, repository: str, platform: str, credentials: Credentials | None, progress: ProgressSink
+    ) -> builtins.list[Image]:
+        from hypercell.images.registry.source import Source
+
+        name, wanted = parse_reference(repository), platforms.parse(platform)
+        images: builtins.list[Image] = []
+        news = False
+        async with Source(self._config, name, credentials, self._limits) as source:
+            for tag in await source.tags():
+                image, is_news = await self._pull(tenant, source, name.with_tag(tag), wanted, progress)
+                images.append(image)
+                news = news or is_news
+        _tell_end(name.familiar, news, progress)
+        return images
+
+    async def _pull(
+        self, tenant: str, source: Source, name: Reference, wanted: Platform, progress: ProgressSink
+    ) -> tuple[Image, bool]:
+        """The image, and whether the name stood for another one before, or for none."""
         from hypercell.images.registry.pull import pull
 
-        name = parse_reference(reference).or_latest()
-        wanted = platforms.parse(platform)
         try:
             with self._blobs.lease() as lease:
-                pulled = await pull(
-                    self._config, self._limits, tenant, name, wanted, credentials,
-                    self._blobs, self._possessions, lease, progress,
-                )  # fmt: skip
+                pulled = await pull(source, tenant, name, wanted, self._blobs, self._possessions, lease, progress)
                 names = [Name(name.name, "digest", pulled.digest)]
                 if not name.digest:
                     names.append(lookup.name_of(name))
@@ -111,13 +141,11 @@ class ImageStore:
             # Other failures keep the layers that came: the next try goes on from there.
             await self._sweep()
             raise
-        news = "Image is up to date for" if before and before.id == image.id else "Downloaded newer image for"
         for layer in pulled.ingredients.layers:
             if layer.digest in pulled.fetched:
                 progress(Progress("Pull complete", short(layer.digest)))
         progress(Progress(f"Digest: {pulled.digest}"))
-        progress(Progress(f"Status: {news} {name.familiar}"))
-        return image
+        return image, before is None or before.id != image.id
 
     async def load(
         self, tenant: str, archive: AsyncIterator[bytes], progress: ProgressSink
@@ -201,7 +229,9 @@ class ImageStore:
     async def made_by(self, tenant: str, parent: str, step: str) -> Image | None:
         for image_id in await self._db.look(lambda tx: lineage.made_by(tx, tenant, parent, step)):
             with suppress(HypercellError):  # removed meanwhile, or its record cannot be read
-                return await self.get(tenant, image_id)
+                found = await self.get(tenant, image_id)
+                await self._db.run(partial(_use, tenant, image_id, time.time_ns()))
+                return found
         return None
 
     async def push(self, tenant: str, reference: str, credentials: Credentials | None, progress: ProgressSink) -> None:
@@ -287,22 +317,31 @@ class ImageStore:
         return removed, await self._sweep()
 
     async def prune_steps(
-        self, tenant: str, everything: bool, keep: Callable[[Image], bool]
+        self, tenant: str, wanted: Callable[[CachedStep], bool], room: Room
     ) -> tuple[builtins.list[tuple[str, str]], int]:
-        steps = await self._db.run(lambda tx: lineage.steps(tx, tenant))
-        if not everything:
-            return await self.prune(tenant, lambda image: not image.dangling or image.id not in steps or keep(image))
+        sizes = await in_thread(self._sizes)
+        free = await in_thread(lambda: shutil.disk_usage(self._blobs.root).free)
         records = await self._db.run(lambda tx: metadata.every(tx, tenant))
-        victims = [
-            record
-            for record in records
-            if record.id in steps
-            and not record.names
-            and not keep(self._image(self._legible(record), {}))
-            and not self.in_use(record.id)
-        ]
-        removed = await self._db.run(lambda tx: removal.forget(tx, tenant, victims))
+        parents = await self._db.run(lambda tx: lineage.parents(tx, tenant))
+        used = await self._db.run(lambda tx: lineage.steps(tx, tenant))
+        needs, foreign = await self._db.run(lambda tx: step_cache.pieces(tx, tenant))
+        # As in `prune`: nothing is awaited from here to the transaction.
+        inside: dict[str, Record] = {r.id: r for r in records if r.id in used and not r.names and not self.in_use(r.id)}
+        shared = step_cache.shared(inside, parents)
+        steps = []
+        for record in inside.values():
+            image = self._image(self._legible(record), parents)
+            steps.append(CachedStep(image, used[record.id] or image.created_ns, record.id in shared))
+        elsewhere = foreign.union(*(pieces for image_id, pieces in needs.items() if image_id not in inside))
+        going = step_cache.Cache(steps, needs, elsewhere, sizes).choose(wanted, room, free)
+        removed = await self._db.run(lambda tx: removal.forget(tx, tenant, [inside[ident] for ident in going]))
         return removed, await self._sweep()
+
+    def _sizes(self) -> dict[str, int]:
+        """What each blob and each chain takes of the disk. Blocks."""
+        blobs = {step_cache.blob_of(digest): size for digest, size in allocations(self._blobs.directory).items()}
+        chains_ = allocations(self._chains.directory, chains.SUFFIX)
+        return blobs | {step_cache.chain_of(digest): size for digest, size in chains_.items()}
 
     async def root(self, image_id: str) -> RootImage:
         layers = await self._db.look(lambda tx: metadata.layers(tx, image_id))
@@ -347,7 +386,7 @@ class ImageStore:
         def record(tx: Transaction) -> Record | None:
             metadata.add(tx, tenant, made_of, size, names, now)
             if of is not None:
-                lineage.note(tx, tenant, made_of.id, *of)
+                lineage.note(tx, tenant, made_of.id, *of, now)
             return metadata.by_id(tx, tenant, made_of.id)
 
         recorded = await self._db.run(record)
@@ -406,11 +445,27 @@ class ImageStore:
             return freed
 
 
+def _use(tenant: str, image_id: str, now_ns: int, tx: Transaction) -> None:
+    lineage.use(tx, tenant, image_id, now_ns)
+
+
 def _with_parent(tx: Transaction, tenant: str, record: Record) -> tuple[Record, dict[str, str]]:
     parents: dict[str, str] = {record.id: lineage.parent_of(tx, tenant, record.id)}
     if child := lineage.child_of(tx, tenant, record.id):
         parents[child] = record.id
     return record, parents
+
+
+def _tell_end(name: str, news: bool, progress: ProgressSink) -> None:
+    words = "Downloaded newer image for" if news else "Image is up to date for"
+    progress(Progress(f"Status: {words} {name}"))
+
+
+def _warn_of_platform(image: Image, name: Reference, wanted: Platform, progress: ProgressSink) -> None:
+    """A name without a choice of platforms gives what there is, whatever was asked for."""
+    has = Platform(image.config.os, image.config.architecture, image.config.variant)
+    if not platforms.serves(wanted, has):
+        progress(Progress(f"WARNING: {platforms.mismatch(name.familiar, has, wanted)}"))
 
 
 def _extracting(pulled: Pulled, progress: ProgressSink) -> Callable[[Descriptor, int], None]:

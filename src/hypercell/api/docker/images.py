@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from hypercell.api.docker import platform_query
 from hypercell.api.docker.build import build_image
+from hypercell.api.docker.build_prune import prune_cache
 from hypercell.api.docker.containers import prune_until
 from hypercell.api.docker.engine import Call, Engine
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.image_events import publish
 from hypercell.api.docker.image_list import list_images
 from hypercell.api.docker.image_view import history_json, inspect_json
+from hypercell.api.docker.platform_query import decode_platform, require_platform, wanted_platform
 from hypercell.api.docker.progress import Json, with_progress
 from hypercell.api.docker.pull import create_image
 from hypercell.api.docker.push import push_image
@@ -29,19 +30,19 @@ _PRUNE_FILTERS = frozenset(("dangling", "label", "label!", "until"))
 async def inspect_image(call: Call) -> Response:
     """`manifests` adds nothing: as in dockerd's store of graph drivers, an image is one platform's."""
     engine, name = call.app, call.params["name"]
-    platform = platform_query.asked_for(call, since=(1, 49))
+    platform = wanted_platform(call, since=(1, 49))
     if platform is not None and flag(call.query, "manifests"):
         raise InvalidArgument("conflicting options: manifests and platform options cannot both be set")
     image = await engine.images.get(engine.tenant, name)
-    platform_query.require(image, name, platform)
+    require_platform(image, name, platform)
     return json_response(inspect_json(image, call.version))
 
 
 async def image_history(call: Call) -> Response:
     engine, name = call.app, call.params["name"]
-    platform = platform_query.asked_for(call, since=(1, 48))
+    platform = wanted_platform(call, since=(1, 48))
     image = await engine.images.get(engine.tenant, name)
-    platform_query.require(image, name, platform)
+    require_platform(image, name, platform)
     family = [image]
     with suppress(HypercellError):  # a parent that has gone, or cannot be read: what is older has no id then
         while family[-1].parent and len(family) < len(image.config.history):
@@ -94,20 +95,6 @@ async def prune_images(call: Call) -> Response:
     return json_response({"ImagesDeleted": _told(engine, removed) or None, "SpaceReclaimed": freed})
 
 
-async def prune_steps(call: Call) -> Response:
-    """The cache of builds is the images of their steps. With `all`, those that named images were made of too."""
-    engine = call.app
-    filters = Filters.parse(call.query.get("filters"), _PRUNE_FILTERS)
-    until = prune_until(filters)
-
-    def keep(image: Image) -> bool:
-        return bool(until and image.created_ns > until) or not filters.keeps_labels(image.config.labels)
-
-    removed, freed = await engine.images.prune_steps(engine.tenant, flag(call.query, "all"), keep)
-    told = [line["Deleted"] for line in _told(engine, removed) if "Deleted" in line]
-    return json_response({"CachesDeleted": told or None, "SpaceReclaimed": freed})
-
-
 async def save_one(call: Call) -> StreamResponse:
     return await _save(call, [call.params["name"]])
 
@@ -154,7 +141,7 @@ async def load_images(call: Call) -> StreamResponse:
 def _check_platforms(call: Call) -> None:
     """`platform` of save and load (JSON in these): only the one that we keep."""
     for text in call.query.all("platform"):
-        wanted = platform_query.decode(text)
+        wanted = decode_platform(text)
         if platforms.host() != platforms.normalise(wanted.os, wanted.architecture, wanted.variant):
             raise Unsupported(f"platform {wanted} is not built yet", "images are kept for one platform")
 
@@ -162,7 +149,7 @@ def _check_platforms(call: Call) -> None:
 ROUTES: list[Route[Engine]] = [
     Route("GET", "/images/json", list_images),
     Route("POST", "/build", build_image, max_body=UNLIMITED, until_gone=True),
-    Route("POST", "/build/prune", prune_steps),
+    Route("POST", "/build/prune", prune_cache),
     Route("POST", "/images/create", create_image, max_body=UNLIMITED, until_gone=True),
     Route("POST", "/images/load", load_images, max_body=UNLIMITED, until_gone=True),
     Route("POST", "/images/prune", prune_images),

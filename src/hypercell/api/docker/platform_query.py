@@ -14,7 +14,7 @@ from hypercell.images.contract import Image
 from hypercell.images.platforms import Platform
 
 
-def decode(text: str) -> Platform:
+def decode_platform(text: str) -> Platform:
     """As it was written. Raises `InvalidArgument` in dockerd's words."""
     try:
         fields = Fields(load_json(text.encode(), "platform"), "platform")
@@ -29,25 +29,18 @@ def decode(text: str) -> Platform:
     return Platform(os, architecture, variant)
 
 
-def asked_for(call: Call, since: tuple[int, int]) -> Platform | None:
+def wanted_platform(call: Call, since: tuple[int, int]) -> Platform | None:
     """What `platform` says; None where it says nothing, or the client's API version is from before *since*."""
     text = call.query.get("platform")
-    return decode(text) if text and call.version >= since else None
+    return decode_platform(text) if text and call.version >= since else None
 
 
-def require(image: Image, name: str, wanted: Platform | None) -> None:
+def require_platform(image: Image, name: str, wanted: Platform | None) -> None:
     """Raises `NotFound` unless the image, which *name* has found, serves that platform."""
     has = Platform(image.config.os, image.config.architecture, image.config.variant)
     if wanted is None or platforms.serves(wanted, has):
         return
-    raise NotFound(mismatch(name, has, wanted))
-
-
-def mismatch(name: str, has: Platform, wanted: Platform) -> str:
-    return (
-        f"image with reference {_shown(name)} was found but its platform ({has}) does not match"
-        f" the specified platform ({wanted})"
-    )
+    raise NotFound(platforms.mismatch(_shown(name), has, wanted))
 
 
 def _shown(name: str) -> str:

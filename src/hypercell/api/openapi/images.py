@@ -32,7 +32,6 @@ OPERATIONS: Descriptions = {
         (
             flag("all", "the steps of builds too"),
             flag("shared-size", "say how much of each is others' too"),
-            flag("manifests", "adds nothing: an image is kept for one platform"),
             filters("before", "dangling", "label", "reference", "since", "until"),
             text("filter", "before API 1.41"),
         ),
@@ -75,7 +74,17 @@ OPERATIONS: Descriptions = {
     "POST /build/prune": Operation(
         "Remove what builds have cached",
         {200: json(record({"CachesDeleted": maybe(TEXTS), "SpaceReclaimed": INTEGER}))},
-        query=(flag("all", "what named images were made of too"), filters("dangling", "label", "label!", "until")),
+        query=(
+            flag("all", "what other images were made of too"),
+            integer("reserved-space", "bytes that may always stay"),
+            integer("keep-storage", "the older name of `reserved-space`"),
+            integer("max-used-space", "bytes, of which no more stay"),
+            integer("min-free-space", "bytes of the disk that are to be free afterwards"),
+            filters(
+                *("description", "id", "inuse", "label", "label!", "parent", "private", "shared", "type"),
+                *("unused-for", "until"),
+            ),
+        ),
     ),
     "POST /images/create": Operation(
         "Pull an image, or import a root file system",
@@ -83,8 +92,8 @@ OPERATIONS: Descriptions = {
         (401, 404, 409, 500, 501, 503),
         (
             text("fromImage", "name of what is pulled"),
-            text("tag", "of what is pulled or imported, or a digest"),
-            text("fromSrc", "`-`: the body is imported"),
+            text("tag", "of what is pulled or imported, or a digest; none here or in the name: all tags are pulled"),
+            text("fromSrc", "`-`: the body is imported; a URL (http, https): what is there"),
             text("repo", "name of what is imported"),
             text("message"),
             texts("changes", "instructions of a Dockerfile for what is imported"),

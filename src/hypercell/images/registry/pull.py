@@ -6,12 +6,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from hypercell.base.config import Config
 from hypercell.base.errors import InvalidArgument, NotFound
 from hypercell.base.ids import short
 from hypercell.images import ingredients, platforms
 from hypercell.images.blobs import BlobStore, Lease
-from hypercell.images.contract import Credentials, Progress, ProgressSink
+from hypercell.images.contract import Progress, ProgressSink
 from hypercell.images.digests import Digest
 from hypercell.images.documents import MAX_DOCUMENT
 from hypercell.images.ingredients import Ingredients
@@ -19,7 +18,6 @@ from hypercell.images.manifest import Descriptor, Index, Manifest
 from hypercell.images.platforms import Platform
 from hypercell.images.possessions import Possessions
 from hypercell.images.reference import Reference
-from hypercell.images.registry.patience import Limits
 from hypercell.images.registry.source import Source
 from hypercell.images.registry.together import all_of
 
@@ -37,23 +35,21 @@ class Pulled:
 
 
 async def pull(
-    config: Config,
-    limits: Limits,
+    source: Source,
     tenant: str,
     name: Reference,
     wanted: Platform,
-    credentials: Credentials | None,
     store: BlobStore,
     possessions: Possessions,
     lease: Lease,
     progress: ProgressSink,
 ) -> Pulled:
-    """All parts of an image, in the store and leased.
+    """All parts of an image, in the store and leased. *source*: of the repository that *name* is in.
 
     Raises `NotFound`, `Unauthorized`, `Unavailable`, `InvalidArgument`, `NoSpace`.
     """
-    async with Source(config, name, credentials, limits) as source:
-        return await _Pull(tenant, source, store, possessions, lease, progress).run(name, wanted, limits.parallel)
+    run = _Pull(tenant, source, store, possessions, lease, progress).run
+    return await run(name, wanted, source.limits.parallel)
 
 
 class _Pull:

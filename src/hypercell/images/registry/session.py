@@ -99,6 +99,11 @@ class Session:
         return self._base
 
     @property
+    def name(self) -> str:
+        """The repository as docker shows it; empty where none is asked about."""
+        return self._name.familiar_name if self._name else ""
+
+    @property
     def repository(self) -> str:
         """The path under which all of the repository is."""
         return f"/v2/{self._path}"

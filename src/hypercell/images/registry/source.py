@@ -22,6 +22,7 @@ from hypercell.images.registry.download import download
 from hypercell.images.registry.endpoints import endpoints
 from hypercell.images.registry.patience import Limits, Patience, Transient
 from hypercell.images.registry.session import Session, read_body
+from hypercell.images.registry.tags import list_tags
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ class Source:
     """Use as an async context manager."""
 
     def __init__(self, config: Config, name: Reference, credentials: Credentials | None, limits: Limits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._sessions = [Session(endpoint, name, credentials, limits) for endpoint in endpoints(config, name.domain)]
 
     async def __aenter__(self) -> Source:
@@ -39,6 +40,10 @@ class Source:
     async def __aexit__(self, *_: object) -> None:
         for session in self._sessions:
             await session.close()
+
+    async def tags(self) -> list[str]:
+        """All tags of the repository, as the registry orders them."""
+        return await self._first(list_tags)
 
     async def manifest(self, reference: str, descriptor: Descriptor | None = None) -> Manifest | Index:
         """By tag or digest; when an index led here, what comes must be what its *descriptor* says."""
@@ -63,7 +68,7 @@ class Source:
         return data
 
     async def _manifest(self, session: Session, reference: str, descriptor: Descriptor | None) -> Manifest | Index:
-        patience = Patience(self._limits)
+        patience = Patience(self.limits)
         while True:
             try:
                 data, media_type = await session.manifest(reference)
