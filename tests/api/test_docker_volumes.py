@@ -43,7 +43,7 @@ def test_volumes_are_kept_shared_and_removed(tour: Daemon) -> None:
     tour.docker("cp", "holder:/data/f", "-")
     tour.docker("rm", "-v", "holder")
     (usage,) = (
-        line for line in output(tour, "system", "df", "--format", "json").splitlines() if "Local Volumes" in line
+        line for line in output(tour, "system", "df", "--format", "{{json .}}").splitlines() if "Local Volumes" in line
     )
     assert (json.loads(usage)["TotalCount"], json.loads(usage)["Active"]) == ("1", "0")
     assert "Total reclaimed space" in output(tour, "volume", "prune", "-f")

@@ -97,7 +97,7 @@ async def test_nothing_of_an_earlier_life_is_left_in_a_clone(home: RealHouse) ->
     ident = await clone(home, "fresh")
     port = home.node.get(ident).pod.port
     addresses = await inside(home, ident, "ip -4 addr show | grep inet")
-    assert port.address in addresses and addresses.count("inet ") == 2, "its own and the loopback's"
+    assert port.places[0].address in addresses and addresses.count("inet ") == 2, "its own and the loopback's"
     routes = await inside(home, ident, "cat /proc/net/route /proc/net/arp")
     assert "192.0.2." not in routes and "0200C0" not in routes, "the network in which it was warmed"
     everything = await inside(home, ident, "cat /proc/mounts /proc/*/cmdline /proc/sys/kernel/hostname; ls / /etc")
@@ -117,7 +117,7 @@ async def test_a_clone_has_its_own_disk_of_its_own_size_and_keeps_it(home: RealH
 
 async def test_clones_reach_each_other(home: RealHouse) -> None:
     one, other = await clone(home, "one"), await clone(home, "other")
-    address = home.node.get(other).pod.port.address.partition("/")[0]
+    address = home.node.get(other).pod.port.places[0].address.partition("/")[0]
     assert "1 packets received" in await inside(home, one, f"ping -c 1 -W 5 {address}")
 
 

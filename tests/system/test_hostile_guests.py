@@ -125,7 +125,7 @@ def test_disks_are_what_the_host_says_whatever_a_guest_writes(small: Daemon, run
     # The disk holds the header as so many bytes, is as large as it was, and nothing of it is another file's.
     with disk.open("rb") as file:
         assert file.read(1024) == qcow2(secret)
-    look = "od -An -c -N4 /rw.disk; cat /sys/block/vdc/size; head -c 100000 /rw.disk | grep -c host\\'s"
+    look = "od -An -c -N4 /rw.disk; cat /sys/block/vdb/size; head -c 100000 /rw.disk | grep -c host\\'s"
     seen = inside(small, name, look)
     assert seen.split() == ["Q", "F", "I", "373", str(size // 512), "0"]
     assert str(secret) not in open_files(int(str(inspected(small, name, "State", "Pid"))))

@@ -9,19 +9,25 @@ from pathlib import Path
 
 import pytest
 
+from hypercell.backends.network.rules import table, tap_prefix
 from tests.support.daemon import Daemon
 from tests.system.conftest import IMAGE
 
 pytestmark = [pytest.mark.vm, pytest.mark.root]
 
 
-def taps() -> list[str]:
-    return [entry.name for entry in Path("/sys/class/net").iterdir() if (entry / "tun_flags").exists()]
+def taps(daemon: Daemon) -> list[str]:
+    """Of this daemon: others may have some in the same namespace."""
+    names = [entry.name for entry in Path("/sys/class/net").iterdir() if (entry / "tun_flags").exists()]
+    return [name for name in names if name.startswith(tap_prefix(daemon.settings["bridge"]))]
 
 
-def elements() -> int:
-    listed = subprocess.run(["nft", "list", "ruleset"], check=True, capture_output=True, text=True).stdout
-    return listed.count("02:42:")
+def elements(daemon: Daemon) -> int:
+    found = 0
+    for family in ("bridge", "ip"):
+        command = ["nft", "list", "table", family, table(daemon.settings["bridge"])]
+        found += subprocess.run(command, check=True, capture_output=True, text=True).stdout.count("02:42:")
+    return found
 
 
 def descriptors(daemon: Daemon) -> int:
@@ -44,7 +50,7 @@ def test_200_cycles_leave_nothing(own_daemon: Daemon) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(cycle, range(200)))
     assert own_daemon.leftovers() == []
-    assert taps() == []
-    assert elements() == 0
+    assert taps(own_daemon) == []
+    assert elements(own_daemon) == 0
     assert descriptors(own_daemon) <= before + 4
     assert own_daemon.call("GET", "/containers/json?all=1")[1] == []
