@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import socket
@@ -77,6 +78,14 @@ async def test_a_subnet_that_overlaps_is_forbidden(network: LocalNetwork, subnet
     with pytest.raises(Forbidden, match="Pool overlaps with other one on this address space"):
         await made(network, "three", subnet=subnet)
     assert len(bridges()) == 2
+
+
+async def test_no_network_holds_a_name_server_of_the_machine(network: LocalNetwork) -> None:
+    network._servers = ("10.9.9.9", "172.17.0.53", "fd00::53")
+    with pytest.raises(Forbidden, match=r"10\.9\.9\.9/32"):
+        await made(network, "names", subnet="10.9.0.0/16")
+    chosen = await made(network, "free")
+    assert ipaddress.ip_address("172.17.0.53") not in ipaddress.ip_network(chosen.spec.subnet)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import os
 import time
@@ -178,6 +179,8 @@ class LocalNetwork:
                 raise InvalidArgument(f"invalid MTU {spec.mtu}", f"choose one between 68 and {links.MTU}")
             taken = [subnet_of(record) for record in self._networks.values() if record.id != NONE]
             taken += [network for _, network in routes() if network.prefixlen > 0]
+            # Whoever was on it could answer for them, to everybody.
+            taken += [ipaddress.IPv4Network(server) for server in self._servers if ":" not in server]
             record = self._store.record(new_id(), time.time_ns(), completed(spec, taken))
             try:
                 await self._make(record)
