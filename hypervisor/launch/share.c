@@ -4,9 +4,10 @@
 //     share ENTRANCES SHARED DIRECTORY SOCKET PROGRAM [ARGUMENT…]
 //
 // SHARED: descriptors (O_PATH) of files and directories, with commas between them, each followed by `r` when it must not
-// be written. In a mount namespace of the server's own they come to lie in DIRECTORY as `0`, `1` and so on, with what is
-// mounted below them; what is read-only is so for the kernel, whatever the server is made to do. ENTRANCES are those of
-// the VM's control groups, as in launch.c. Descriptors 0 to 2 stay, and SOCKET, on which the server listens.
+// be written, and by `s` when what is mounted below it is not meant. In a mount namespace of the server's own they come
+// to lie in DIRECTORY as `0`, `1` and so on; what is read-only is so for the kernel, whatever the server is made to do.
+// ENTRANCES are those of the VM's control groups, as in launch.c. Descriptors 0 to 2 stay, and SOCKET, on which the
+// server listens.
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -58,7 +59,7 @@ static void enter(const char *entrances)
 }
 
 // A copy of the mounts at and below what *descriptor* names, that nobody has yet.
-static struct shared copy(int descriptor, int read_only)
+static struct shared copy(int descriptor, int read_only, int alone)
 {
 	struct mount_attributes attributes = {
 		.set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (read_only ? MOUNT_ATTR_RDONLY : 0U),
@@ -70,7 +71,7 @@ static struct shared copy(int descriptor, int read_only)
 	if (fstat(descriptor, &st) != 0)
 		fail("what is to be shared");
 	result.type = st.st_mode & S_IFMT;
-	result.tree = (int)syscall(SYS_open_tree, descriptor, "", OPEN_TREE_CLONE | O_CLOEXEC | EMPTY_PATH | RECURSIVE);
+	result.tree = (int)syscall(SYS_open_tree, descriptor, "", OPEN_TREE_CLONE | O_CLOEXEC | EMPTY_PATH | (alone ? 0U : RECURSIVE));
 	if (result.tree < 0 ||
 	    syscall(SYS_mount_setattr, result.tree, "", EMPTY_PATH | RECURSIVE, &attributes, sizeof attributes) != 0)
 		fail("what is to be shared");
@@ -85,12 +86,14 @@ static size_t copy_all(const char *text, struct shared shared[SHARED_MAX])
 		char *end = NULL;
 		long descriptor = strtol(text, &end, 10);
 		int read_only = *end == 'r';
+		end += read_only;
+		int alone = *end == 's';
+		end += alone;
 		if (count == SHARED_MAX) {
 			errno = E2BIG;
 			fail("what is to be shared");
 		}
-		shared[count++] = copy((int)descriptor, read_only);
-		end += read_only;
+		shared[count++] = copy((int)descriptor, read_only, alone);
 		text = *end == ',' ? end + 1 : end;
 	}
 	return count;

@@ -82,6 +82,8 @@ async def test_what_is_mounted_below_is_seen_and_has_numbers_of_its_own(boot: Bo
         )
         assert seen.startswith("deep\n") and "Read-only" in seen
         assert len(set(seen.split()[-2:])) == 2
+        alone = await boot(shared=(Shared(place, read_only=False, recursive=False),))
+        assert await sh(alone, "ls /a/below", bind("/a", 0, "rbind")) == ""
     finally:
         subprocess.run(["umount", place / "below"], check=True)
 

@@ -176,7 +176,7 @@ def pod_spec(resolved: Resolved, disk_size: int) -> PodSpec:
 
 
 def pod_binds(request: ContainerRequest) -> tuple[PodBind, ...]:
-    return tuple(PodBind(bind.source, bind.read_only, bind.make) for bind in request.binds)
+    return tuple(PodBind(bind.source, bind.read_only, bind.make, bind.recursive) for bind in request.binds)
 
 
 def member_spec(resolved: Resolved, document: Json, other: Container, disk_size: int) -> ContainerSpec:

@@ -31,7 +31,7 @@ def vm_spec(ident: str, spec: PodSpec, kernel: GuestKernel, disks: Mapping[Slot,
         kernel=kernel,
         disks=dict(disks or {}),
         cpu_quota=spec.cpu_quota,
-        shared=tuple(Shared(Path(bind.path), bind.read_only) for bind in spec.binds),
+        shared=tuple(Shared(Path(bind.path), bind.read_only, bind.recursive) for bind in spec.binds),
     )
 
 

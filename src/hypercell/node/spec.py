@@ -33,6 +33,8 @@ class PodBind:
     read_only: bool = False
     make: bool = False
     """A directory, if there is nothing when the VM starts."""
+    recursive: bool = True
+    """With what is mounted below it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,12 +69,14 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A file or directory of the host's that a VM sees, with what is mounted below it. The host trusts whoever asks for
+    """A file or directory of the host's that a VM sees. The host trusts whoever asks for
     it with the content, and the VM with nothing else."""
 
     path: Path
     read_only: bool
     """Enforced by the host's kernel."""
+    recursive: bool = True
+    """With what is mounted below it."""
 
 
 @dataclass(frozen=True, slots=True)

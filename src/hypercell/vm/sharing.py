@@ -61,7 +61,10 @@ def serve(directory: VmDirectory, shared: Sequence[Shared], entrances: list[int]
         (directory.path / records.SHARE_SOCKET).unlink()
         place = directory.path / records.SHARE_DIRECTORY
         place.mkdir(mode=0o700)
-        listed = ",".join(f"{number}{'r' * one.read_only}" for number, one in zip(descriptors, shared, strict=True))
+        listed = ",".join(
+            f"{number}{'r' * one.read_only}{'s' * (not one.recursive)}"
+            for number, one in zip(descriptors, shared, strict=True)
+        )
         socket_ = str(listener.fileno())
         server = [SERVER, f"--fd={socket_}", "-o", f"source={place}", f"--rlimit-nofile={most_files()}", *_OPTIONS]
         words = [",".join(map(str, entrances)), listed, str(place), socket_, *server]
