@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from hypercell.api.docker.container_list import _check, _port_set
+from hypercell.api.docker.container_filters import _exit_code, _ports
 from hypercell.api.docker.create.ports import split_port
 from hypercell.api.docker.filters import Filters
 from hypercell.api.docker.patterns import Pattern
@@ -22,14 +22,13 @@ from tests.support.digits import LOOK_LIKE_NUMBERS
 
 @pytest.mark.parametrize("text", [*LOOK_LIKE_NUMBERS, "9" * 5000])
 def test_it_is_refused_wherever_a_number_is_asked_for(text: str) -> None:
-    exited = Filters.parse(json.dumps({"exited": [text]}), frozenset({"exited"}))
     published = Filters.parse(json.dumps({"publish": [text]}), frozenset({"publish"}))
     for attempt in (
         lambda: number(Query(urlencode({"n": text})), "n"),
         lambda: window(Query(urlencode({"h": text, "w": "80"}))),
         lambda: split_port(text, "ExposedPorts"),
-        lambda: _check(exited),
-        lambda: _port_set(published, "publish"),
+        lambda: _exit_code(f"{text}0" if text != "+1" else "++1"),  # Go reads a sign
+        lambda: _ports(published, "publish"),
         lambda: parse_timestamp(text, "since"),
     ):
         with pytest.raises(InvalidArgument):

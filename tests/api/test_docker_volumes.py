@@ -46,6 +46,9 @@ def test_volumes_are_kept_shared_and_removed(tour: Daemon) -> None:
         line for line in output(tour, "system", "df", "--format", "{{json .}}").splitlines() if "Local Volumes" in line
     )
     assert (json.loads(usage)["TotalCount"], json.loads(usage)["Active"]) == ("1", "0")
+    if output(tour, "version", "--format", "{{.Client.APIVersion}}") < "1.42":  # which prunes named volumes too
+        assert "Deleted Volumes:\ndata" in output(tour, "volume", "prune", "-f")
+        return
     assert "Total reclaimed space" in output(tour, "volume", "prune", "-f")
     assert output(tour, "volume", "ls", "-q", "--filter", "label=role=tour") == "data"
     assert output(tour, "volume", "inspect", "-f", "{{.Driver}} {{.Scope}}", "data") == "local local"

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import hypercell.images.registry.source  # noqa: F401 - what is imported for the first time may be compiled then
 from hypercell.base.errors import HypercellError
 from hypercell.images.store import ImageStore
 from tests.images.fake_registry import FakeRegistry
