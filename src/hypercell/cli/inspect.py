@@ -55,13 +55,32 @@ def inspect_command(
     if traced:
         for value in found:
             trace.show(value)
-    elif template and template != "json":
+    else:
+        _show(found, template)
+    if missing:
+        raise Exit(1)
+
+
+def show_each(client: Client, path: str, names: tuple[str, ...], template: str | None) -> None:
+    """What is at *path* for each of *names*; exit 1 if any could not be had."""
+    found, failed = [], False
+    for name in names:
+        try:
+            found.append(client.call("GET", path.format(quote(name))))
+        except ApiError as error:
+            output.warn(error.said)
+            failed = True
+    _show(found, template)
+    if failed:
+        raise Exit(1)
+
+
+def _show(found: list[Any], template: str | None) -> None:
+    if template and template != "json":
         for value in found:
             click.echo(output.render(template, value))
     else:
         click.echo(json.dumps(found, indent=None if template else 4))
-    if missing:
-        raise Exit(1)
 
 
 def _inspect(client: Client, name: str, kind: str | None, size: bool) -> Any:

@@ -11,6 +11,7 @@ import click
 from hypercell.cli import output, parse
 from hypercell.cli.client import ApiError, Client, quote
 from hypercell.cli.exit import Exit
+from hypercell.cli.inspect import show_each
 from hypercell.cli.options import FILTER, FORMAT, checked_template, filter_query
 
 _COLUMNS = {"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER", "Scope": "SCOPE"}
@@ -107,20 +108,7 @@ def inspect_command(client: Client, names: tuple[str, ...], template: str | None
     \b
     hypercell network inspect shop
     """
-    found, missing = [], False
-    for name in names:
-        try:
-            found.append(client.call("GET", f"/networks/{quote(name)}"))
-        except ApiError as error:
-            output.warn(error.said)
-            missing = True
-    if template and template != "json":
-        for value in found:
-            click.echo(output.render(template, value))
-    else:
-        click.echo(json.dumps(found, indent=None if template else 4))
-    if missing:
-        raise Exit(1)
+    show_each(client, "/networks/{}", names, template)
 
 
 @network_command.command("connect")

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from hypercell.cli import output, parse
-from hypercell.cli.client import ApiError, Client, quote
-from hypercell.cli.exit import Exit
+from hypercell.cli.client import Client, quote
+from hypercell.cli.inspect import show_each
 from hypercell.cli.lifecycle import each
 from hypercell.cli.options import FILTER, FORMAT, checked_template, filter_query
 
@@ -81,20 +80,7 @@ def inspect_command(client: Client, names: tuple[str, ...], template: str | None
     hypercell volume inspect data
     hypercell volume inspect -f '{{.CreatedAt}}' data
     """
-    found, failed = [], False
-    for name in names:
-        try:
-            found.append(client.call("GET", f"/volumes/{quote(name)}"))
-        except ApiError as error:
-            output.warn(error.said)
-            failed = True
-    if template and template != "json":
-        for value in found:
-            click.echo(output.render(template, value))
-    else:
-        click.echo(json.dumps(found, indent=None if template else 4))
-    if failed:
-        raise Exit(1)
+    show_each(client, "/volumes/{}", names, template)
 
 
 @volume_command.command("rm")
