@@ -6,28 +6,12 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
-#include "expect.h"
-#include "scratch.h"
-
-static struct failure failure;
+#include "layers.h"
 
 static int find(bool with_upper, bool with_lower)
 {
-	char name[PATH_MAX];
-	int upper = with_upper ? open_scratch("upper") : -1, lower = with_lower ? open_scratch("lower") : -1;
-
-	(void)snprintf(name, sizeof name, "%s/found", scratch);
-	int out = open(name, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	failure = (struct failure){0};
-	int result = changes_write(upper, lower, out, &failure);
-	close(out);
-	if (upper >= 0)
-		close(upper);
-	if (lower >= 0)
-		close(lower);
-	return result;
+	return write_layers(changes_write, "found", with_upper, with_lower);
 }
 
 // The records, separated by blanks.
@@ -36,19 +20,6 @@ static void are(const char *wanted)
 	if (!EXPECT(find(true, true) == 0))
 		(void)fprintf(stderr, "%s\n", failure.message);
 	EXPECT_TEXT(answer_of("tr '\\0' ' ' < found"), wanted);
-}
-
-static void begin(const char *lower)
-{
-	shell("rm -rf upper lower; mkdir upper lower; cd lower; %s", lower);
-}
-
-static void make_opaque(const char *path)
-{
-	char name[PATH_MAX];
-
-	(void)snprintf(name, sizeof name, "%s/upper/%s", scratch, path);
-	EXPECT(setxattr(name, "trusted.overlay.opaque", "y", 1, 0) == 0);
 }
 
 static void test_added_modified_and_deleted_paths_are_told_behind_their_directories(void)

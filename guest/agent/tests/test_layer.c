@@ -5,28 +5,12 @@
 #include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
-#include "expect.h"
-#include "scratch.h"
-
-static struct failure failure;
+#include "layers.h"
 
 static int make(bool with_upper, bool with_lower)
 {
-	char name[PATH_MAX];
-	int upper = with_upper ? open_scratch("upper") : -1, lower = with_lower ? open_scratch("lower") : -1;
-
-	(void)snprintf(name, sizeof name, "%s/layer", scratch);
-	int out = open(name, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
-	failure = (struct failure){0};
-	int result = layer_write(upper, lower, out, &failure);
-	close(out);
-	if (upper >= 0)
-		close(upper);
-	if (lower >= 0)
-		close(lower);
-	return result;
+	return write_layers(layer_write, "layer", with_upper, with_lower);
 }
 
 // The names of its members, each behind a blank.
@@ -35,19 +19,6 @@ static void has(const char *wanted)
 	if (!EXPECT(make(true, true) == 0))
 		(void)fprintf(stderr, "%s\n", failure.message);
 	EXPECT_TEXT(answer_of("tar -tf layer | tr '\\n' ' '"), wanted);
-}
-
-static void begin(const char *lower)
-{
-	shell("rm -rf upper lower; mkdir upper lower; cd lower; %s", lower);
-}
-
-static void make_opaque(const char *path)
-{
-	char name[PATH_MAX];
-
-	(void)snprintf(name, sizeof name, "%s/upper/%s", scratch, path);
-	EXPECT(setxattr(name, "trusted.overlay.opaque", "y", 1, 0) == 0);
 }
 
 static void test_what_is_new_comes_behind_its_directories_and_what_is_gone_as_a_whiteout(void)
